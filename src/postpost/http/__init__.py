@@ -1,0 +1,1 @@
+"""What every route shares: reading requests, rendering answers and errors, describing the API."""
