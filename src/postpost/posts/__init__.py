@@ -1,0 +1,1 @@
+"""Post groups and platform posts: their text, settings, validation, states and storage."""

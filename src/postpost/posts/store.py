@@ -1,0 +1,603 @@
+"""SQL of post groups, platform posts, their log and idempotency keys. Every function takes the connection first."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from postpost.database.pool import Connection, Row, affected
+from postpost.platforms.base import Json
+from postpost.times import format_time
+
+DUE_CHANNEL = "postpost_due"
+"""NOTIFY channel on which a dispatcher hears that something is due soon."""
+
+ANNOUNCE_WITHIN = timedelta(seconds=10)
+"""Only what is due sooner than this is announced by NOTIFY; for the rest the dispatchers look by themselves, twice as
+often. NOTIFY makes commits queue up one behind the other, so it is used sparingly."""
+
+IDEMPOTENCY_LIFETIME = timedelta(hours=24)
+
+
+@dataclass(frozen=True, slots=True)
+class NewGroup:
+    """A post group to be written: `posts` are (id, platform, platform id) in the order of the request."""
+
+    id: str
+    account_id: str
+    content: str
+    settings: Json
+    status: str
+    scheduled_at: datetime | None
+    due_at: datetime | None
+    posts: tuple[tuple[str, str, str], ...]
+    charged_to: str | None
+    idempotency_key: str | None
+    body_digest: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class IntakeQuestion:
+    """What must be known before one create-post may be written; None as scope: that count is not needed."""
+
+    account_id: str
+    billing_id: str
+    platform_ids: tuple[str, ...]
+    idempotency_key: str | None
+    count_connections: bool
+    monthly_scope: str | None
+    pending_scope: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class IntakeFacts:
+    """The answer to an `IntakeQuestion`. Counts by platform id in connection scope, under `""` in account scope."""
+
+    connected: frozenset[str]
+    connections: int
+    monthly: Mapping[str, int]
+    pending: Mapping[str, int]
+    used_key_digest: bytes | None
+    used_key_group: str | None
+
+
+# Locks the billing accounts in id order, so that two batches never wait for each other in a circle. Primary key.
+_LOCK_BILLING_ACCOUNTS = """
+    SELECT id FROM accounts WHERE id = ANY($1::text[]) ORDER BY id FOR NO KEY UPDATE
+"""
+
+
+async def lock_billing_accounts(connection: Connection, billing_ids: Sequence[str]) -> None:
+    """Hold the usage locks of these accounts until the transaction ends: counting and writing become one step."""
+    await connection.fetch(_LOCK_BILLING_ACCOUNTS, list(billing_ids))
+
+
+# No lock of its own: runs after lock_billing_accounts, in a statement of its own, so that its snapshot holds whatever
+# the previous holder committed. Indexes: connections (account_id, platform_id), accounts_parent, usage_counters_pkey,
+# platform_posts_open, idempotency_keys_pkey.
+_FETCH_INTAKE_FACTS = """
+    SELECT
+        q.n,
+        ARRAY(
+            SELECT c.platform_id FROM connections c
+            WHERE c.account_id = q.account_id AND c.platform_id = ANY(string_to_array(q.platform_ids, ' '))
+        ) AS connected,
+        CASE WHEN q.count_connections THEN (
+            SELECT count(*) FROM connections c WHERE c.account_id IN (
+                SELECT q.billing_id UNION ALL SELECT a.id FROM accounts a WHERE a.parent_id = q.billing_id
+            )
+        ) END AS connections,
+        CASE q.monthly_scope
+            WHEN 'account' THEN (
+                SELECT jsonb_build_object('', coalesce(sum(u.used), 0)) FROM usage_counters u
+                WHERE u.billing_account_id = q.billing_id AND u.period_start = $8
+            )
+            WHEN 'connection' THEN (
+                SELECT jsonb_object_agg(u.platform_id, u.used) FROM usage_counters u
+                WHERE u.billing_account_id = q.billing_id AND u.period_start = $8
+                  AND u.platform_id = ANY(string_to_array(q.platform_ids, ' '))
+            )
+        END AS monthly,
+        CASE q.pending_scope
+            WHEN 'account' THEN (
+                SELECT jsonb_build_object('', count(*)) FROM platform_posts p
+                WHERE p.status IN ('scheduled', 'pending', 'processing') AND p.account_id IN (
+                    SELECT q.billing_id UNION ALL SELECT a.id FROM accounts a WHERE a.parent_id = q.billing_id
+                )
+            )
+            WHEN 'connection' THEN (
+                SELECT jsonb_object_agg(s.platform_id, (
+                    SELECT count(*) FROM platform_posts p
+                    WHERE p.status IN ('scheduled', 'pending', 'processing')
+                      AND p.platform_id = s.platform_id
+                      AND p.account_id IN (
+                          SELECT q.billing_id UNION ALL SELECT a.id FROM accounts a WHERE a.parent_id = q.billing_id
+                      )
+                ))
+                FROM unnest(string_to_array(q.platform_ids, ' ')) AS s (platform_id)
+            )
+        END AS pending,
+        k.body_digest,
+        k.group_id
+    FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::boolean[], $6::text[], $7::text[])
+        WITH ORDINALITY
+        AS q (account_id, billing_id, platform_ids, key, count_connections, monthly_scope, pending_scope, n)
+    LEFT JOIN idempotency_keys k ON k.account_id = q.account_id AND k.key = q.key AND k.created_at > $9
+    ORDER BY q.n
+"""
+
+
+async def fetch_intake_facts(
+    connection: Connection, questions: Sequence[IntakeQuestion], period_start: datetime, now: datetime
+) -> list[IntakeFacts]:
+    """Answer the questions in order, in one statement however many there are."""
+    rows = await connection.fetch(
+        _FETCH_INTAKE_FACTS,
+        [q.account_id for q in questions],
+        [q.billing_id for q in questions],
+        [" ".join(q.platform_ids) for q in questions],
+        [q.idempotency_key for q in questions],
+        [q.count_connections for q in questions],
+        [q.monthly_scope for q in questions],
+        [q.pending_scope for q in questions],
+        period_start,
+        now - IDEMPOTENCY_LIFETIME,
+    )
+    return [
+        IntakeFacts(
+            connected=frozenset(row["connected"]),
+            connections=row["connections"] or 0,
+            monthly=row["monthly"] or {},
+            pending=row["pending"] or {},
+            used_key_digest=row["body_digest"],
+            used_key_group=row["group_id"],
+        )
+        for row in rows
+    ]
+
+
+# One statement for the whole batch. Row locks: usage_counters rows, in sorted order, under the billing accounts'
+# locks. The foreign keys are checked at the statement's end, when the groups are there.
+_INSERT_GROUPS = """
+    WITH new_groups AS (
+        INSERT INTO post_groups
+            (id, account_id, content, settings, status, processing_status, scheduled_at, due_at, created_at, updated_at)
+        SELECT g.id, g.account_id, g.content, g.settings, g.status, 'pending', g.scheduled_at, g.due_at, $1, $1
+        FROM unnest($2::text[], $3::text[], $4::text[], $5::jsonb[], $6::text[], $7::timestamptz[], $8::timestamptz[])
+            AS g (id, account_id, content, settings, status, scheduled_at, due_at)
+    ), new_posts AS (
+        INSERT INTO platform_posts
+            (id, group_id, account_id, position, platform, platform_id, status, charged_to, charged_period, updated_at)
+        SELECT p.id, p.group_id, p.account_id, p.position, p.platform, p.platform_id, p.status, p.charged_to,
+               CASE WHEN p.charged_to IS NOT NULL THEN $17::timestamptz END, $1
+        FROM unnest($9::text[], $10::text[], $11::text[], $12::int[], $13::text[], $14::text[], $15::text[], $16::text[])
+            AS p (id, group_id, account_id, position, platform, platform_id, status, charged_to)
+    ), new_logs AS (
+        INSERT INTO post_logs (group_id, post_id, platform, event, metadata, created_at)
+        SELECT p.group_id, p.id, p.platform, 'scheduled', jsonb_build_object('scheduledTime', p.scheduled_time), $1
+        FROM unnest($9::text[], $10::text[], $13::text[], $18::text[]) AS p (id, group_id, platform, scheduled_time)
+        WHERE p.scheduled_time IS NOT NULL
+    ), charges AS (
+        INSERT INTO usage_counters (billing_account_id, period_start, platform_id, used)
+        SELECT c.billing_id, $17, c.platform_id, c.used
+        FROM unnest($19::text[], $20::text[], $21::int[]) AS c (billing_id, platform_id, used)
+        ON CONFLICT (billing_account_id, period_start, platform_id)
+            DO UPDATE SET used = usage_counters.used + excluded.used
+    ), used_keys AS (
+        INSERT INTO idempotency_keys (account_id, key, body_digest, group_id, created_at)
+        SELECT k.account_id, k.key, k.body_digest, k.group_id, $1
+        FROM unnest($22::text[], $23::text[], $24::bytea[], $25::text[]) AS k (account_id, key, body_digest, group_id)
+        ON CONFLICT (account_id, key) DO UPDATE
+            SET body_digest = excluded.body_digest, group_id = excluded.group_id, created_at = excluded.created_at
+    )
+    SELECT CASE WHEN $26::text IS NOT NULL THEN pg_notify('postpost_due', $26) END
+"""
+
+
+async def insert_groups(
+    connection: Connection,
+    groups: Sequence[NewGroup],
+    charges: Mapping[tuple[str, str], int],
+    period_start: datetime,
+    now: datetime,
+    notify_due: datetime | None,
+) -> None:
+    """Write groups, platform posts, log entries, charges by (billing id, platform id) and idempotency keys at once."""
+    posts = [(group, index, post) for group in groups for index, post in enumerate(group.posts)]
+    keyed = [group for group in groups if group.idempotency_key is not None]
+    sorted_charges = sorted(charges.items())
+    await connection.execute(
+        _INSERT_GROUPS,
+        now,
+        [group.id for group in groups],
+        [group.account_id for group in groups],
+        [group.content for group in groups],
+        [group.settings for group in groups],
+        [group.status for group in groups],
+        [group.scheduled_at for group in groups],
+        [group.due_at for group in groups],
+        [post[0] for _, _, post in posts],
+        [group.id for group, _, _ in posts],
+        [group.account_id for group, _, _ in posts],
+        [index for _, index, _ in posts],
+        [post[1] for _, _, post in posts],
+        [post[2] for _, _, post in posts],
+        [group.status for group, _, _ in posts],
+        [group.charged_to for group, _, _ in posts],
+        period_start,
+        [_scheduled_text(group) for group, _, _ in posts],
+        [billing_id for (billing_id, _), _ in sorted_charges],
+        [platform_id for (_, platform_id), _ in sorted_charges],
+        [used for _, used in sorted_charges],
+        [group.account_id for group in keyed],
+        [group.idempotency_key for group in keyed],
+        [group.body_digest for group in keyed],
+        [group.id for group in keyed],
+        format_time(notify_due) if notify_due else None,
+    )
+
+
+def _scheduled_text(group: NewGroup) -> str | None:
+    if group.status != "scheduled" or group.scheduled_at is None:
+        return None
+    return format_time(group.scheduled_at)
+
+
+# No lock. Index: idempotency_keys_pkey.
+_FETCH_USED_KEY = """
+    SELECT body_digest, group_id FROM idempotency_keys WHERE account_id = $1 AND key = $2 AND created_at > $3
+"""
+
+
+async def fetch_used_key(connection: Connection, account_id: str, key: str, now: datetime) -> Row | None:
+    """Return body digest and group id of an idempotency key that still holds."""
+    return await connection.fetchrow(_FETCH_USED_KEY, account_id, key, now - IDEMPOTENCY_LIFETIME)
+
+
+# No lock. Index: idempotency_keys_created.
+_DELETE_OLD_KEYS = "DELETE FROM idempotency_keys WHERE created_at <= $1"
+
+
+async def delete_old_keys(connection: Connection, now: datetime) -> int:
+    """Forget idempotency keys past their 24 hours; returns how many."""
+    return affected(await connection.execute(_DELETE_OLD_KEYS, now - IDEMPOTENCY_LIFETIME))
+
+
+# No lock. Indexes: post_groups_pkey, platform_posts_group.
+_FETCH_ENTRIES = """
+    SELECT g.content, p.id, p.platform, p.platform_id, p.status, p.posted_id, p.error, p.parts
+    FROM post_groups g JOIN platform_posts p ON p.group_id = g.id
+    WHERE g.id = $1 AND g.account_id = $2
+    ORDER BY p.position
+"""
+
+
+async def fetch_entries(connection: Connection, account_id: str, group_id: str) -> list[Row]:
+    """Return the platform posts of a group in order, with its content; empty when it is not this account's."""
+    return list(await connection.fetch(_FETCH_ENTRIES, group_id, account_id))
+
+
+# Locks the group row: update, delete, retry and the dispatcher's claim exclude each other. Index: post_groups_pkey.
+_LOCK_GROUP = """
+    SELECT id, status, processing_status, scheduled_at, content, settings
+    FROM post_groups WHERE id = $1 AND account_id = $2 FOR UPDATE
+"""
+
+
+async def lock_group(connection: Connection, account_id: str, group_id: str) -> Row | None:
+    """Return the group and hold it until the transaction ends; None when it is not this account's."""
+    return await connection.fetchrow(_LOCK_GROUP, group_id, account_id)
+
+
+# No lock. Index: post_groups_pkey.
+_FETCH_GROUP = """
+    SELECT id, status, processing_status, scheduled_at, content, settings
+    FROM post_groups WHERE id = $1 AND account_id = $2
+"""
+
+
+async def fetch_group(connection: Connection, account_id: str, group_id: str) -> Row | None:
+    """Return the group without holding it."""
+    return await connection.fetchrow(_FETCH_GROUP, group_id, account_id)
+
+
+# No lock. Index: platform_posts_group.
+_FETCH_GROUP_POSTS = """
+    SELECT id, platform, platform_id, status, charged_to, charged_period, begun, error, parts
+    FROM platform_posts WHERE group_id = $1 AND account_id = $2 ORDER BY position
+"""
+
+
+async def fetch_group_posts(connection: Connection, account_id: str, group_id: str) -> list[Row]:
+    """Return the platform posts of a group in order."""
+    return list(await connection.fetch(_FETCH_GROUP_POSTS, group_id, account_id))
+
+
+# Under lock_group. Indexes: post_groups_pkey, platform_posts_group.
+_UPDATE_SCHEDULE = """
+    WITH changed AS (
+        UPDATE post_groups SET status = $3, scheduled_at = $4, due_at = $5, updated_at = $6
+        WHERE id = $1 AND account_id = $2
+        RETURNING id
+    ), posts AS (
+        UPDATE platform_posts p SET status = $3, updated_at = $6,
+            charged_to = CASE WHEN $3 = 'draft' AND NOT p.begun THEN NULL ELSE coalesce(p.charged_to, $7) END,
+            charged_period = CASE WHEN $3 = 'draft' AND NOT p.begun THEN NULL ELSE coalesce(p.charged_period, $8) END
+        FROM changed WHERE p.group_id = changed.id AND p.status IN ('draft', 'scheduled')
+        RETURNING p.id
+    )
+    SELECT CASE WHEN $9::text IS NOT NULL THEN pg_notify('postpost_due', $9) END
+"""
+
+
+async def update_schedule(
+    connection: Connection,
+    account_id: str,
+    group_id: str,
+    *,
+    status: str,
+    scheduled_at: datetime | None,
+    due_at: datetime | None,
+    now: datetime,
+    charged_to: str | None,
+    charged_period: datetime | None,
+    notify_due: datetime | None,
+) -> None:
+    """Move a held group and its posts to draft or scheduled. Posts that hold a charge keep it unless they go to draft."""
+    await connection.execute(
+        _UPDATE_SCHEDULE,
+        group_id,
+        account_id,
+        status,
+        scheduled_at,
+        due_at,
+        now,
+        charged_to,
+        charged_period,
+        format_time(notify_due) if notify_due else None,
+    )
+
+
+# Locks usage_counters rows in sorted order. Index: usage_counters_pkey.
+_ADD_CHARGES = """
+    INSERT INTO usage_counters (billing_account_id, period_start, platform_id, used)
+    SELECT c.billing_id, c.period_start, c.platform_id, c.used
+    FROM unnest($1::text[], $2::timestamptz[], $3::text[], $4::int[]) AS c (billing_id, period_start, platform_id, used)
+    ON CONFLICT (billing_account_id, period_start, platform_id)
+        DO UPDATE SET used = greatest(usage_counters.used + excluded.used, 0)
+"""
+
+_TAKE_BACK_CHARGES = """
+    UPDATE usage_counters u SET used = greatest(u.used - c.used, 0)
+    FROM unnest($1::text[], $2::timestamptz[], $3::text[], $4::int[]) AS c (billing_id, period_start, platform_id, used)
+    WHERE u.billing_account_id = c.billing_id AND u.period_start = c.period_start AND u.platform_id = c.platform_id
+"""
+
+Charges = Mapping[tuple[str, datetime, str], int]
+"""Platform posts by (billing account id, start of the period, platform id)."""
+
+
+async def add_charges(connection: Connection, charges: Charges) -> None:
+    """Count platform posts against their periods."""
+    if charges:
+        await connection.execute(_ADD_CHARGES, *_charge_columns(charges))
+
+
+async def take_back_charges(connection: Connection, charges: Charges) -> None:
+    """Give back what was counted for platform posts whose first attempt had not begun."""
+    if charges:
+        await connection.execute(_TAKE_BACK_CHARGES, *_charge_columns(charges))
+
+
+def _charge_columns(charges: Charges) -> tuple[list[str], list[datetime], list[str], list[int]]:
+    ordered = sorted(charges.items())
+    return (
+        [billing_id for (billing_id, _, _), _ in ordered],
+        [period for (_, period, _), _ in ordered],
+        [platform_id for (_, _, platform_id), _ in ordered],
+        [used for _, used in ordered],
+    )
+
+
+# Under lock_group; the cascades take posts and log with it. Index: post_groups_pkey.
+_DELETE_GROUP = "DELETE FROM post_groups WHERE id = $1 AND account_id = $2"
+
+
+async def delete_group(connection: Connection, account_id: str, group_id: str) -> None:
+    """Delete a held group with its platform posts and its log."""
+    await connection.execute(_DELETE_GROUP, group_id, account_id)
+
+
+# Under lock_group. Indexes: post_groups_pkey, platform_posts_group.
+_REQUEUE_POSTS = """
+    WITH changed AS (
+        UPDATE post_groups SET status = 'scheduled', processing_status = 'pending', due_at = $4, updated_at = $4
+        WHERE id = $1 AND account_id = $2
+        RETURNING id
+    ), posts AS (
+        UPDATE platform_posts p SET status = 'scheduled', error = NULL, failures = 0, tries = 0, not_before = NULL,
+            intent = NULL, updated_at = $4,
+            parts = (
+                SELECT jsonb_agg(
+                    CASE WHEN part.value ->> 'status' = 'failed'
+                         THEN part.value - 'error' || '{"status": "scheduled"}' ELSE part.value END
+                    ORDER BY part.ordinality)
+                FROM jsonb_array_elements(p.parts) WITH ORDINALITY AS part
+            )
+        FROM changed WHERE p.group_id = changed.id AND p.id = ANY($3::text[]) AND p.status = 'failed'
+        RETURNING p.id
+    )
+    SELECT pg_notify('postpost_due', $5)
+"""
+
+
+async def requeue_posts(
+    connection: Connection, account_id: str, group_id: str, post_ids: Sequence[str], now: datetime
+) -> None:
+    """Set failed platform posts of a held group to scheduled, due now; finished steps and published parts stay."""
+    await connection.execute(_REQUEUE_POSTS, group_id, account_id, list(post_ids), now, format_time(now))
+
+
+@dataclass(frozen=True, slots=True)
+class LogEntry:
+    """One line of a group's log (spec rest-api.md 3.6). `post_id` and `platform` are None on events of the group."""
+
+    group_id: str
+    event: str
+    post_id: str | None = None
+    platform: str | None = None
+    error: str | None = None
+    http_status: int | None = None
+    retry_count: int | None = None
+    metadata: Json = None
+
+
+# Appends only. The join drops entries of groups that were deleted meanwhile instead of failing the whole batch.
+_INSERT_LOGS = """
+    INSERT INTO post_logs (group_id, post_id, platform, event, error, http_status, retry_count, metadata, created_at)
+    SELECT l.group_id, l.post_id, l.platform, l.event, l.error, l.http_status, l.retry_count, l.metadata, $9
+    FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::int[], $7::int[], $8::jsonb[])
+        WITH ORDINALITY
+        AS l (group_id, post_id, platform, event, error, http_status, retry_count, metadata, n)
+    JOIN post_groups g ON g.id = l.group_id
+    ORDER BY l.n
+"""
+
+
+async def insert_logs(connection: Connection, entries: Sequence[LogEntry], now: datetime) -> None:
+    """Append log entries in the given order."""
+    if not entries:
+        return
+    await connection.execute(
+        _INSERT_LOGS,
+        [entry.group_id for entry in entries],
+        [entry.post_id for entry in entries],
+        [entry.platform for entry in entries],
+        [entry.event for entry in entries],
+        [entry.error for entry in entries],
+        [entry.http_status for entry in entries],
+        [entry.retry_count for entry in entries],
+        [entry.metadata for entry in entries],
+        now,
+    )
+
+
+MAX_LOGS = 100
+"""Entries that post-logs shows (spec rest-api.md 3.6)."""
+
+# No lock. Indexes: post_groups_pkey, post_logs_group. The group's own row comes first, so that a group without a log
+# can be told from no group.
+_FETCH_LOGS = """
+    SELECT l.seq, l.post_id, l.platform, l.event, l.error, l.http_status, l.retry_count, l.metadata, l.created_at
+    FROM post_groups g LEFT JOIN post_logs l ON l.group_id = g.id
+    WHERE g.id = $1 AND g.account_id = $2
+    ORDER BY l.created_at, l.seq
+    LIMIT $3
+"""
+
+
+async def fetch_logs(connection: Connection, account_id: str, group_id: str) -> list[Row] | None:
+    """Return the oldest entries of a group's log; None when the group is not this account's."""
+    rows = await connection.fetch(_FETCH_LOGS, group_id, account_id, MAX_LOGS)
+    if not rows:
+        return None
+    return [row for row in rows if row["seq"] is not None]
+
+
+SORT_COLUMNS: Mapping[str, str] = {
+    "createdAt": "created_at",
+    "updatedAt": "updated_at",
+    "scheduledTime": "scheduled_at",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ListFilter:
+    """What list-posts was asked for; the values are checked already."""
+
+    account_id: str
+    status: str | None
+    platform: str | None
+    from_time: datetime | None
+    to_time: datetime | None
+    sort_by: str
+    descending: bool
+    limit: int
+    offset: int
+
+
+async def fetch_page(connection: Connection, wanted: ListFilter) -> list[Row]:
+    """Return one page of groups with their platform posts; each row carries the number of matching groups.
+
+    A page past the end gives one row whose `id` is None. No lock. Indexes: post_groups_by_created or
+    post_groups_by_scheduled, platform_posts_group.
+    """
+    arguments: list[object] = [wanted.account_id, wanted.limit, wanted.offset]
+    conditions = ["g.account_id = $1"]
+
+    def condition(template: str, value: object) -> None:
+        arguments.append(value)
+        conditions.append(template.format(f"${len(arguments)}"))
+
+    if wanted.status is not None:
+        condition("g.status = {}", wanted.status)
+    if wanted.platform is not None:
+        condition(
+            "EXISTS (SELECT FROM platform_posts f WHERE f.group_id = g.id AND starts_with(lower(f.platform_id), {}))",
+            wanted.platform.lower() + "-",
+        )
+    if wanted.from_time is not None:
+        condition("g.scheduled_at >= {}", wanted.from_time)
+    if wanted.to_time is not None:
+        condition("g.scheduled_at <= {}", wanted.to_time)
+    where = " AND ".join(conditions)
+    # PostgreSQL's own order: NULLs last ascending, first descending; the contract wants the opposite.
+    direction = "DESC NULLS LAST" if wanted.descending else "ASC NULLS FIRST"
+    column = SORT_COLUMNS[wanted.sort_by]
+    nulls = direction if column == "scheduled_at" else direction.split(" ")[0]
+    order = f"g.{column} {nulls}, g.id {direction.split(' ')[0]}"
+    query = f"""
+        WITH page AS (
+            SELECT g.id, g.content, g.status, g.scheduled_at, g.created_at, g.updated_at,
+                   row_number() OVER (ORDER BY {order}) AS place
+            FROM post_groups g WHERE {where} ORDER BY {order} LIMIT $2 OFFSET $3
+        )
+        SELECT total.n AS total, page.*, posts.platform_ids, posts.platforms, posts.statuses
+        FROM (SELECT count(*) AS n FROM post_groups g WHERE {where}) AS total
+        LEFT JOIN page ON true
+        LEFT JOIN LATERAL (
+            SELECT array_agg(p.platform_id ORDER BY p.position) AS platform_ids,
+                   array_agg(p.platform ORDER BY p.position) AS platforms,
+                   array_agg(p.status ORDER BY p.position) AS statuses
+            FROM platform_posts p WHERE p.group_id = page.id
+        ) AS posts ON true
+        ORDER BY page.place
+    """
+    return list(await connection.fetch(query, *arguments))
+
+
+# Locks the due groups it changes. Indexes: post_groups_by_created (account_id), platform_posts_group.
+_PAUSE_SCHEDULED = """
+    WITH paused AS (
+        UPDATE post_groups SET status = 'draft', due_at = NULL, updated_at = $2
+        WHERE account_id = $1 AND status = 'scheduled' AND processing_status = 'pending'
+          AND NOT EXISTS (
+              SELECT FROM platform_posts p
+              WHERE p.group_id = post_groups.id AND p.status NOT IN ('draft', 'scheduled')
+          )
+        RETURNING id
+    ), before AS (
+        SELECT p.id, p.group_id, p.platform_id, p.charged_to, p.charged_period, p.begun
+        FROM platform_posts p JOIN paused ON paused.id = p.group_id
+    ), posts AS (
+        UPDATE platform_posts p SET status = 'draft', updated_at = $2,
+            charged_to = CASE WHEN p.begun THEN p.charged_to END,
+            charged_period = CASE WHEN p.begun THEN p.charged_period END
+        FROM before WHERE before.id = p.id
+    )
+    SELECT * FROM before
+"""
+
+
+async def pause_scheduled_groups(connection: Connection, account_id: str, now: datetime) -> list[Row]:
+    """Move an account's waiting groups to draft, their times kept; returns their posts with the charges they held."""
+    return list(await connection.fetch(_PAUSE_SCHEDULED, account_id, now))
