@@ -1,0 +1,1 @@
+"""The engine: dispatcher, publisher, durable steps, retry and the worker that runs them."""

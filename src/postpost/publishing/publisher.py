@@ -1,0 +1,193 @@
+"""Takes posts under lease, runs them and stores how they ended; each of the three in batches over all running jobs."""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+
+import structlog
+
+from postpost.clock import utc_now
+from postpost.database.batching import Batcher
+from postpost.database.pool import Database, Row
+from postpost.ids import new_id
+from postpost.metrics import Metrics
+from postpost.platforms.base import Account
+from postpost.posts import rules
+from postpost.posts import store as posts_store
+from postpost.posts.rules import PostStatus
+from postpost.posts.store import LogEntry
+from postpost.publishing import jobs, store
+from postpost.publishing.run import ClaimedPost, Run, Tools
+from postpost.publishing.steps import LeaseLostError
+from postpost.publishing.store import Claim, Ending, StepWrite
+from postpost.publishing.timing import Timing
+
+BATCH = 200
+"""Most posts in one batched statement."""
+
+_log = structlog.get_logger()
+
+AccountOf = Callable[[Row], Account]
+"""Builds the connector's view of the connection in a claimed row: decrypts credentials, resolves the address."""
+
+
+class Publisher:
+    """The engine behind the publish jobs of one worker process."""
+
+    def __init__(self, database: Database, timing: Timing, account_of: AccountOf, metrics: Metrics) -> None:
+        self._database = database
+        self._timing = timing
+        self._account_of = account_of
+        self._metrics = metrics
+        self._claims: Batcher[str, ClaimedPost | None] = Batcher(self._claim_batch, most=BATCH)
+        self._writes: Batcher[StepWrite, bool] = Batcher(self._write_batch, most=BATCH)
+        self._endings: Batcher[Ending, str | None] = Batcher(self._end_batch, most=BATCH)
+        self.stopping = False
+        """Set on shutdown: the post in hand is finished, the next one of its connection is left to another worker."""
+
+    async def write(self, write: StepWrite) -> None:
+        """Store one step of a run (`steps.Journal`); raises LeaseLostError when the run no longer holds its post."""
+        if not await self._writes.submit(write):
+            raise LeaseLostError
+
+    async def publish(self, post_id: str, tools: Tools) -> None:
+        """Run this post, then whatever else waits for the same connection, one after the other.
+
+        A job that finds its connection busy ends at once: the run that holds the connection takes its post over.
+        """
+        following: str | None = post_id
+        while following is not None:
+            claimed = await self._claims.submit(following)
+            if claimed is None:
+                return
+            ending = await Run(claimed, tools).execute()
+            if ending is None:
+                return
+            following = await self._endings.submit(ending)
+            if following is not None and self.stopping:
+                async with self._database.transaction() as connection:
+                    await jobs.enqueue_posts(connection, [following])
+                return
+
+    # Claims
+
+    async def _claim_batch(self, post_ids: Sequence[str]) -> Sequence[ClaimedPost | None]:
+        now = utc_now()
+        until = now + self._timing.lease
+        async with self._database.transaction() as connection:
+            held = await store.lock_connections_of_posts(connection, post_ids)
+            claims = _choose(post_ids, held, now)
+            rows = await store.claim_posts(connection, claims, now, until) if claims else []
+        claimed = {row["id"]: self._claimed_post(row, until) for row in rows}
+        return [claimed.pop(post_id, None) for post_id in post_ids]
+
+    def _claimed_post(self, row: Row, until: datetime) -> ClaimedPost:
+        return ClaimedPost(
+            id=row["id"],
+            group_id=row["group_id"],
+            account_id=row["account_id"],
+            platform=row["platform"],
+            platform_id=row["platform_id"],
+            content=row["content"],
+            settings=row["settings"] or {},
+            tries=row["tries"],
+            failures=row["failures"],
+            lease_id=row["lease_id"],
+            lease_until=until,
+            steps=row["steps"],
+            intent=row["intent"],
+            parts=row["parts"],
+            connection_id=row["connection_id"],
+            account=self._account_of(row) if row["connection_id"] is not None else None,
+            token_expires_at=row["token_expires_at"],
+            refused=row["refused_at"] is not None,
+        )
+
+    # Steps
+
+    async def _write_batch(self, writes: Sequence[StepWrite]) -> Sequence[bool]:
+        now = utc_now()
+        until = now + self._timing.lease
+        async with self._database.connection() as connection:
+            written = await store.write_steps(connection, writes, now, until, now + self._timing.longest_call)
+        return [write.post_id in written for write in writes]
+
+    # Endings
+
+    async def _end_batch(self, endings: Sequence[Ending]) -> Sequence[str | None]:
+        now = utc_now()
+        async with self._database.transaction() as connection:
+            await store.lock_for_endings(connection, endings)
+            applied = await store.write_endings(connection, endings, now)
+            stored = [ending for ending in endings if ending.post_id in applied]
+            ended_groups = {ending.group_id for ending in stored if ending.status != PostStatus.PENDING}
+            finished = await store.fetch_ended_groups(connection, sorted(ended_groups)) if ended_groups else []
+            statuses = [(row["id"], row["status"], _group_status(row)) for row in finished]
+            if statuses:
+                await store.finish_groups(connection, [(one, after) for one, _, after in statuses], now)
+            logs = [entry for ending in stored for entry in ending.logs]
+            logs += [
+                LogEntry(group_id, "status_changed", metadata={"from": before, "to": after})
+                for group_id, before, after in statuses
+                if before != after
+            ]
+            await posts_store.insert_logs(connection, logs, now)
+            later = [(ending.post_id, ending.not_before) for ending in stored if ending.not_before is not None]
+            await jobs.enqueue_later(connection, later, now)
+            released = [ending.connection_id for ending in endings if ending.connection_id is not None]
+            following = await store.fetch_next_posts(connection, released, now) if released else {}
+        self._count(stored)
+        return [following.get(ending.connection_id or "") for ending in endings]
+
+    def _count(self, endings: Sequence[Ending]) -> None:
+        for ending in endings:
+            if ending.status != PostStatus.PENDING:
+                self._metrics.post_ended(ending.platform, ending.status)
+            if ending.logs:
+                self._metrics.publish_attempted(ending.platform)
+
+    # Sweep
+
+    async def depth(self) -> int:
+        """Return how many platform posts are taken up and not ended."""
+        async with self._database.connection() as connection:
+            return await store.count_in_hand(connection)
+
+    async def sweep(self, patience: timedelta) -> int:
+        """Enqueue posts in hand that nobody has touched for `patience` though nothing holds them back.
+
+        They belong to a worker that was killed between two transactions. Returns how many there were.
+        """
+        now = utc_now()
+        async with self._database.transaction() as connection:
+            forgotten = await store.fetch_forgotten_posts(connection, now, now - patience, BATCH)
+            await jobs.enqueue_forgotten(connection, forgotten)
+        if forgotten:
+            _log.warning("posts_recovered", count=len(forgotten))
+        return len(forgotten)
+
+
+def _choose(post_ids: Sequence[str], held: Sequence[Row], now: datetime) -> list[Claim]:
+    """Give each free connection to the first of its posts; a post without a connection needs none to fail."""
+    connection_of: Mapping[str, Row] = {row["post_id"]: row for row in held}
+    taken: set[str] = set()
+    claims: list[Claim] = []
+    for post_id in dict.fromkeys(post_ids):
+        row = connection_of.get(post_id)
+        if row is None:
+            claims.append(Claim(post_id, new_id(), None))
+            continue
+        busy = row["busy_until"] is not None and row["busy_until"] > now
+        held_back = row["held_until"] is not None and row["held_until"] > now
+        if busy or held_back or row["connection_id"] in taken:
+            continue
+        taken.add(row["connection_id"])
+        claims.append(Claim(post_id, new_id(), row["connection_id"]))
+    return claims
+
+
+def _group_status(row: Row) -> rules.GroupStatus:
+    entries: list[PostStatus] = []
+    for status, parts in zip(row["statuses"], row["parts"], strict=True):
+        entries += [PostStatus(part["status"]) for part in parts] if parts else [PostStatus(status)]
+    return rules.roll_up(entries)
+
