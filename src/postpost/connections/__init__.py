@@ -1,0 +1,1 @@
+"""Social accounts that PostPost may post to: connecting, refreshing, testing, their health."""
