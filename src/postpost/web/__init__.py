@@ -1,0 +1,1 @@
+"""The ASGI application: where routes, services and the database are put together."""
