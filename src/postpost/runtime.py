@@ -1,14 +1,15 @@
-"""Assembles a process: database (embedded or given), services, server, worker and sandbox, opened and closed in order."""
+"""Assembles a process: database, services, server, worker and sandbox, opened and closed in order."""
 
 import asyncio
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, nullcontext
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+import msgspec
 import structlog
 import uvicorn
 
@@ -25,7 +26,7 @@ from postpost.metrics import Metrics
 from postpost.outgoing import HttpClient
 from postpost.platforms import connector
 from postpost.platforms.base import Connector, Grant
-from postpost.posts.rendering import render
+from postpost.posts import validation
 from postpost.posts.service import Posts
 from postpost.publishing.publisher import Publisher
 from postpost.publishing.run import Checked, ClaimedPost, Tools
@@ -102,8 +103,18 @@ def build_worker(services: Services) -> Worker:
 
     def check(claimed: ClaimedPost) -> Checked:
         assert claimed.account is not None
-        rendered = render(claimed.content, claimed.platform, claimed.settings, claimed.account.facts, settings)
-        return Checked(rendered.parts, rendered.problem, rendered.items)
+        outcome = validation.render(
+            validation.Target(claimed.platform, claimed.account.facts),
+            claimed.content,
+            {claimed.platform: claimed.settings},
+            (),
+            threads_reply_chains=settings.threads_reply_chains,
+            public_media=settings.public_media_url is not None,
+        )
+        if isinstance(outcome, validation.Ready):
+            return Checked(outcome.parts)
+        found = outcome.validation
+        return Checked(problem=outcome.message, items=msgspec.to_builtins([*found.errors, *found.warnings]))
 
     async def refresh(claimed: ClaimedPost, of: Connector) -> Grant:
         assert claimed.account is not None
@@ -126,9 +137,10 @@ def build_worker(services: Services) -> Worker:
 class Server(uvicorn.Server):
     """A uvicorn server that leaves the signals to us: several servers and a worker share one process."""
 
-    def capture_signals(self) -> AbstractContextManager[None]:
+    @contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
         """Capture nothing: `run_until_signal` does."""
-        return nullcontext()
+        yield
 
 
 class PortError(Exception):
@@ -181,7 +193,7 @@ async def _start_server(parts: Parts, name: str, server: Server, listening: sock
         server.should_exit = True
 
     start(parts, name, server.serve([listening]), stop)
-    while not server.started and not parts.running[-1].done():
+    while not server.started and not parts.running[-1].done():  # noqa: ASYNC110 -- uvicorn sets a flag, no event
         await asyncio.sleep(0.005)
     port: int = listening.getsockname()[1]
     return port

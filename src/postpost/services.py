@@ -11,7 +11,8 @@ from postpost.connections.service import Outside
 from postpost.database.pool import Database
 from postpost.http.transport import early_stages
 from postpost.metrics import Metrics
-from postpost.posts.service import Actor, Posts
+from postpost.posts.actor import Actor
+from postpost.posts.service import Posts
 
 
 @dataclass(frozen=True, slots=True)

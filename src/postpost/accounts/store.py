@@ -106,7 +106,7 @@ _DELETE_ACCOUNT = "DELETE FROM accounts WHERE id = $1"
 
 
 async def delete_account(connection: Connection, account_id: str) -> bool:
-    """Delete an account with its posts and connections; its keys stay as tombstones (A3). Returns whether it existed."""
+    """Delete an account with its posts and connections; its keys stay, to be answered with A3."""
     return affected(await connection.execute(_DELETE_ACCOUNT, account_id)) == 1
 
 

@@ -265,9 +265,7 @@ async def connect(database: Database, outside: Outside, new: NewConnection) -> s
         connected = Connected(identity, Grant(connector.sandbox_credentials(new.external_id)))
     else:
         base_url = new.base_url or connector.platform.base_url
-        connected = await connector.connect(
-            base_url, new.credentials or {}, outside.app(new.platform), outside.http
-        )
+        connected = await connector.connect(base_url, new.credentials or {}, outside.app(new.platform), outside.http)
     identity = connected.identity
     platform_id = f"{new.platform}-{new.external_id or identity.id}"
     row = store.NewConnection(

@@ -1,8 +1,9 @@
 """The outermost layer of the application: request ids, the access log, and the rendering of every error."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import timedelta
 from time import perf_counter
 from typing import Any, Final, cast
 
@@ -30,6 +31,9 @@ _DATABASE_AWAY: Final = ("08", "57P0", "53300")
 _log = structlog.get_logger("postpost.http")
 _encoder = msgspec.json.Encoder()
 
+Observer = Callable[[str | None, str, int, timedelta], None]
+"""Told of every answer: route template, method, status (0 when none was sent), duration."""
+
 
 class Transport:
     """ASGI middleware around the whole application (rest-api.md 1.2, errors.md section 1).
@@ -39,8 +43,9 @@ class Transport:
     never a path, a query, a header or a body. What escapes the application becomes A11.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, observe: Observer | None = None) -> None:
         self.app = app
+        self._observe = observe
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request; other kinds of scope go through untouched."""
@@ -76,13 +81,10 @@ class Transport:
                     raise  # Half an answer is out; only closing the connection tells the client.
                 await _send_json(ApiError(A11), send_marked)
             finally:
-                _log.info(
-                    "request",
-                    method=method,
-                    route=_route(scope),
-                    status=status,
-                    duration_seconds=round(perf_counter() - began, 6),
-                )
+                route, seconds = _route(scope), perf_counter() - began
+                _log.info("request", method=method, route=route, status=status, duration_seconds=round(seconds, 6))
+                if self._observe is not None:
+                    self._observe(route, method, status or 0, timedelta(seconds=seconds))
 
 
 def json_response(body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response[bytes]:

@@ -329,7 +329,9 @@ RAW_MESSAGES: Mapping[ErrorCode, str] = {
     ErrorCode.PLATFORM_SERVER_ERROR: "The platform answered with an error of its own",
     ErrorCode.NETWORK_ERROR: "The platform could not be reached",
     ErrorCode.TIMEOUT_ERROR: "The platform did not answer in time",
-    ErrorCode.PUBLISH_OUTCOME_UNKNOWN: "The connection broke after the post was sent; check the account before retrying",
+    ErrorCode.PUBLISH_OUTCOME_UNKNOWN: (
+        "The connection broke after the post was sent; check the account before retrying"
+    ),
     ErrorCode.UNKNOWN_ERROR: "The platform answered something unexpected",
 }
 

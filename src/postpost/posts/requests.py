@@ -1,7 +1,8 @@
-"""What clients may ask for about posts: pure checks of decoded bodies and queries, in the contract's order of checks."""
+"""What clients may ask about posts: pure checks of decoded bodies and queries, in the contract's order."""
 
 import re
-from collections.abc import Mapping
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
@@ -15,6 +16,7 @@ from postpost.platforms.base import Json
 from postpost.posts.rules import GroupStatus
 from postpost.posts.settings import merge_settings
 from postpost.posts.store import SORT_COLUMNS
+from postpost.posts.validation_media import MediaFacts
 from postpost.times import parse_filter_date, parse_scheduled_time, resolve_due_time
 from postpost.values import decode_json, falsy
 
@@ -49,7 +51,7 @@ def read_create(body: Mapping[str, Any], now: datetime, *, past_is_now: bool) ->
         raise ApiError(errors.C1)
     platform_ids = read_platforms(body.get("platforms"))
     scheduled_at = _read_time(body.get("scheduledTime"), errors.C7, errors.C8, now, past_is_now=past_is_now)
-    settings = read_settings(body.get("platformSettings", ABSENT))
+    settings = read_settings(body.get("platformSettings", ABSENT), platform_ids)
     return CreateRequest(
         content=content,
         platform_ids=platform_ids,
@@ -80,8 +82,11 @@ def read_platforms(value: Any) -> tuple[str, ...]:
     return tuple(dict.fromkeys(value))
 
 
-def read_settings(value: Any) -> dict[str, Json]:
-    """Check `platformSettings` (ABSENT when not in the body) and lay it over the defaults; raises C9 and C10."""
+def read_settings(value: Any, platform_ids: Sequence[str]) -> dict[str, Json]:
+    """Check `platformSettings` (ABSENT when not in the body); raises C9 and C10.
+
+    Returns it laid over the defaults, for the platforms that the post goes to and no others.
+    """
     if isinstance(value, str):
         try:
             value = decode_json(value)
@@ -91,7 +96,8 @@ def read_settings(value: Any) -> dict[str, Json]:
         value = {}
     if not isinstance(value, dict):
         raise ApiError(errors.C10)
-    return merge_settings(value)
+    merged = merge_settings(value)
+    return {one: merged[one] for one in {name.partition("-")[0] for name in platform_ids} & merged.keys()}
 
 
 def _read_time(
@@ -125,7 +131,7 @@ def read_update(body: Mapping[str, Any], now: datetime, *, past_is_now: bool) ->
         raise ApiError(errors.U2)
     given = None if falsy(time) else time
     scheduled_at = _read_time(given, errors.U3, errors.U4, now, past_is_now=past_is_now)
-    return UpdateRequest(GroupStatus(status) if not falsy(status) else None, scheduled_at)
+    return UpdateRequest(GroupStatus(str(status)) if not falsy(status) else None, scheduled_at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,14 +173,34 @@ def _read_filter(text: str | None, row: errors.ErrorRow) -> datetime | None:
     return moment
 
 
+@dataclass(frozen=True, slots=True)
+class ValidateRequest:
+    """A well-formed validate-post without a group."""
+
+    content: str
+    platform_ids: tuple[str, ...]
+    settings: Mapping[str, Json]
+    media: tuple[MediaFacts, ...]
+
+
+def read_validate(body: Mapping[str, Any]) -> ValidateRequest:
+    """Check a validate-post body without `postGroupId`; raises C1 to C6, C9, C10 and V2."""
+    content = body.get("content")
+    if not isinstance(content, str):
+        raise ApiError(errors.C1)
+    platform_ids = read_platforms(body.get("platforms"))
+    settings = read_settings(body.get("platformSettings", ABSENT), platform_ids)
+    return ValidateRequest(content, platform_ids, settings, read_media(body.get("media")))
+
+
 MAX_MEDIA = 35
 """Most media objects in validate-post (spec rest-api.md 3.7)."""
 
 
-def read_media(value: Any) -> list[Mapping[str, Any]]:
-    """Check validate-post's `media`; raises V2. Absent or null: no media."""
+def read_media(value: Any) -> tuple[MediaFacts, ...]:
+    """Check validate-post's `media`; raises V2. Absent or null: no media. A fact of a wrong type counts as unknown."""
     if value is None:
-        return []
+        return ()
     if isinstance(value, str):
         try:
             value = decode_json(value)
@@ -184,4 +210,27 @@ def read_media(value: Any) -> list[Mapping[str, Any]]:
         raise ApiError(errors.V2)
     if not all(isinstance(item, dict) and item.get("type") in ("image", "video") for item in value):
         raise ApiError(errors.V2)
-    return value
+    return tuple(_media_facts(item) for item in value)
+
+
+def _media_facts(item: Mapping[str, Any]) -> MediaFacts:
+    mime_type = item.get("mimeType")
+    return MediaFacts(
+        type=item["type"],
+        mime_type=mime_type if isinstance(mime_type, str) else None,
+        size=_count(item.get("size")),
+        width=_count(item.get("width")),
+        height=_count(item.get("height")),
+        duration=_number(item.get("duration")),
+        frame_rate=_number(item.get("frameRate")),
+    )
+
+
+def _number(value: Any) -> float | None:
+    known = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= sys.float_info.max
+    return float(value) if known else None
+
+
+def _count(value: Any) -> int | None:
+    number = _number(value)
+    return None if number is None else int(number)

@@ -11,7 +11,7 @@ from postpost.http.bodies import first_values, page_number, page_size, read_obje
 from postpost.http.openapi import FORM_MEDIA_TYPES, JSON_MEDIA_TYPE, Parameter, RouteDoc
 from postpost.http.transport import json_response
 from postpost.posts import requests
-from postpost.posts.validation import ValidationView
+from postpost.posts.validation_items import Validation
 from postpost.posts.views import EntryView, GroupView, LogView, UpdatedGroup
 from postpost.services import actor_of, identify, services_of
 
@@ -127,7 +127,7 @@ async def list_posts(request: AnyRequest) -> Response[bytes]:
     query = first_values(request.scope["query_string"])
     wanted = requests.read_list(query)
     page, limit = page_number(query.get("page")), page_size(query.get("limit"))
-    groups, total = await services_of(request).posts.list(caller.account_id, wanted, page=page, limit=limit)
+    groups, total = await services_of(request).posts.fetch_page(caller.account_id, wanted, page=page, limit=limit)
     pages = -(-total // limit)
     return json_response(GroupPage(True, groups, Pagination(page, limit, total, pages, page < pages, page > 1)))
 
@@ -172,7 +172,7 @@ class Validated(msgspec.Struct, frozen=True):
     """The verdict of the platforms' rules; 200 whether valid or not."""
 
     success: Literal[True]
-    validation: ValidationView
+    validation: Validation
 
 
 @post("/validate-post", status_code=200, opt={"unexpected": errors.V3})

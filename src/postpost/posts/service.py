@@ -1,55 +1,39 @@
 """Use cases of posts: create, read, change, delete, list, retry and validate post groups."""
 
-import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
+import structlog
 
 from postpost import errors
 from postpost.accounts import limits
 from postpost.accounts.limits import Usage
-from postpost.accounts.plans import ActivePlan
 from postpost.clock import utc_now
 from postpost.config import Settings
-from postpost.database.batching import Batcher
 from postpost.database.pool import Connection, Database, Row
-from postpost.errors import ApiError, LimitExceeded
-from postpost.ids import new_id, normal_id
+from postpost.errors import ApiError
+from postpost.ids import normal_id
+from postpost.platforms import connector as connector_of
 from postpost.platforms.base import Json
-from postpost.posts import requests, rules, store
-from postpost.posts.requests import CreateRequest, ListRequest, UpdateRequest
+from postpost.posts import requests, rules, store, store_intake, validation
+from postpost.posts.actor import Actor
+from postpost.posts.intake import Intake, raise_if, worth_announcing
+from postpost.posts.requests import ListRequest, UpdateRequest
 from postpost.posts.rules import GroupStatus, PostStatus, ProcessingStatus
-from postpost.posts.store import IntakeFacts, IntakeQuestion, ListFilter, LogEntry, NewGroup
+from postpost.posts.store import ListFilter, LogEntry
+from postpost.posts.store_intake import IntakeQuestion
+from postpost.posts.validation import Target
+from postpost.posts.validation_items import Validation
+from postpost.posts.validation_media import MediaFacts
 from postpost.posts.views import EntryView, GroupView, LogView, UpdatedGroup, entry_views, group_view, log_view
 from postpost.times import format_time, resolve_due_time
+from postpost.values import falsy
 
-INTAKE_BATCH = 64
-"""Most create-post requests written in one transaction."""
-
-MAX_IDEMPOTENCY_KEY = 255
-
-_canonical = msgspec.json.Encoder(order="deterministic")
-
-
-@dataclass(frozen=True, slots=True)
-class Actor:
-    """For whom a use case runs: whose posts are touched, who pays, and what the plan grants."""
-
-    account_id: str
-    billing_id: str
-    plan: ActivePlan
-
-
-@dataclass(frozen=True, slots=True)
-class _Intake:
-    actor: Actor
-    request: CreateRequest
-    key: str | None
-    digest: bytes | None
+_log = structlog.get_logger()
 
 
 class Posts:
@@ -58,7 +42,7 @@ class Posts:
     def __init__(self, database: Database, settings: Settings) -> None:
         self._database = database
         self._settings = settings
-        self._intakes: Batcher[_Intake, str] = Batcher(self._intake_batch, most=INTAKE_BATCH)
+        self._intake = Intake(database, past_is_now=self._past_is_now)
 
     @property
     def _past_is_now(self) -> bool:
@@ -67,39 +51,8 @@ class Posts:
     # Create
 
     async def create(self, actor: Actor, body: Mapping[str, Any], idempotency_key: str | None) -> str:
-        """Take down a post group and return its id; one transaction, shared with other creates of the moment.
-
-        Raises ApiError C1 to C13 and LimitExceeded, in the order of errors.md section 2; nothing is written then.
-        """
-        key = (idempotency_key or "").strip() or None
-        digest = None
-        if key is not None:
-            if len(key) > MAX_IDEMPOTENCY_KEY:
-                raise ApiError(errors.C12)
-            digest = hashlib.sha256(_canonical.encode(body)).digest()
-            async with self._database.connection() as connection:
-                used = await store.fetch_used_key(connection, actor.account_id, key, utc_now())
-            if used is not None:
-                return _answer_again(digest, used["body_digest"], used["group_id"])
-        request = requests.read_create(body, utc_now(), past_is_now=self._past_is_now)
-        return await self._intakes.submit(_Intake(actor, request, key, digest))
-
-    async def _intake_batch(self, intakes: Sequence[_Intake]) -> Sequence[str | Exception]:
-        now = utc_now()
-        period, _ = limits.period(now)
-        async with self._database.transaction() as connection:
-            locked = {one.actor.billing_id for one in intakes if one.key is not None or not one.request.draft}
-            if locked:
-                await store.lock_billing_accounts(connection, sorted(locked))
-            facts = await store.fetch_intake_facts(connection, [_question(one) for one in intakes], period, now)
-            book = _Book(now)
-            answers = [book.enter(intake, fact) for intake, fact in zip(intakes, facts, strict=True)]
-            if book.groups:
-                soonest = min((group.due_at for group in book.groups if group.due_at is not None), default=None)
-                await store.insert_groups(
-                    connection, book.groups, book.charges, period, now, _worth_announcing(soonest, now)
-                )
-        return answers
+        """Take down a post group and return its id; see `Intake.create` for what it commits and raises."""
+        return await self._intake.create(actor, body, idempotency_key)
 
     # Read
 
@@ -125,7 +78,7 @@ class Posts:
             raise ApiError(errors.P1)
         return [log_view(normal, row) for row in rows]
 
-    async def list(
+    async def fetch_page(
         self, account_id: str, wanted: ListRequest, *, page: int, limit: int
     ) -> tuple[list[GroupView], int]:
         """Return one page of groups and the number of all that match."""
@@ -146,6 +99,52 @@ class Posts:
             rows = await store.fetch_page(connection, filters)
         return [group_view(row) for row in rows if row["id"] is not None], rows[0]["total"]
 
+    async def validate(self, account_id: str, body: Mapping[str, Any]) -> Validation:
+        """Check a stored group, or a post that is not created, against its platforms' rules; stores nothing.
+
+        Raises ApiError V1, or C1 to C11 and V2 where the body itself is wrong.
+        """
+        if not falsy(body.get("postGroupId")):
+            return await self._validate_group(account_id, body["postGroupId"])
+        wanted = requests.read_validate(body)
+        async with self._database.connection() as connection:
+            facts = await store.fetch_connection_facts(connection, account_id, wanted.platform_ids)
+        for platform_id in wanted.platform_ids:
+            if platform_id not in facts and connector_of(platform_id.partition("-")[0]) is not None:
+                raise ApiError(errors.C11, platformId=platform_id)
+        return self._check(wanted.platform_ids, wanted.content, wanted.settings, wanted.media, facts)
+
+    async def _validate_group(self, account_id: str, group_id: Any) -> Validation:
+        normal = normal_id(group_id) if isinstance(group_id, str) else None
+        if normal is None:
+            raise ApiError(errors.V1)
+        async with self._database.connection() as connection:
+            group = await store.fetch_group(connection, account_id, normal)
+            if group is None:
+                raise ApiError(errors.V1)
+            posts = await store.fetch_group_posts(connection, account_id, normal)
+            platform_ids = [post["platform_id"] for post in posts]
+            facts = await store.fetch_connection_facts(connection, account_id, platform_ids)
+        return self._check(platform_ids, group["content"], group["settings"], (), facts)
+
+    def _check(
+        self,
+        platform_ids: Sequence[str],
+        content: str,
+        settings: Mapping[str, Json],
+        media: Sequence[MediaFacts],
+        facts: Mapping[str, Mapping[str, Json]],
+    ) -> Validation:
+        return validation.check(
+            [Target(one.partition("-")[0], facts.get(one, {})) for one in platform_ids],
+            content,
+            settings,
+            media,
+            threads_reply_chains=self._settings.threads_reply_chains,
+            public_media=self._settings.public_media_url is not None,
+            report_failure=_report_failure,
+        )
+
     # Change
 
     async def update(self, actor: Actor, group_id: str, body: Mapping[str, Any]) -> UpdatedGroup:
@@ -160,7 +159,7 @@ class Posts:
             raise ApiError(errors.U5)
         async with self._database.transaction() as connection:
             if wanted.status is not GroupStatus.DRAFT:
-                await store.lock_billing_accounts(connection, [actor.billing_id])
+                await store_intake.lock_billing_accounts(connection, [actor.billing_id])
             group = await store.lock_group(connection, actor.account_id, normal)
             if group is None:
                 raise ApiError(errors.U5)
@@ -220,7 +219,7 @@ class Posts:
             now=now,
             charged_to=actor.billing_id if scheduled else None,
             charged_period=period if scheduled else None,
-            notify_due=_worth_announcing(due_at, now),
+            notify_due=worth_announcing(due_at, now),
         )
         await store.insert_logs(connection, _schedule_logs(group_id, group["status"], posts, change), now)
 
@@ -246,7 +245,7 @@ class Posts:
             raise ApiError(errors.R1)
         now = utc_now()
         async with self._database.transaction() as connection:
-            await store.lock_billing_accounts(connection, [actor.billing_id])
+            await store_intake.lock_billing_accounts(connection, [actor.billing_id])
             group = await store.lock_group(connection, actor.account_id, normal)
             if group is None:
                 raise ApiError(errors.R1)
@@ -256,7 +255,7 @@ class Posts:
             if not over or not failed:
                 raise ApiError(errors.R2)
             usage = await _fetch_usage(connection, actor, [post["platform_id"] for post in failed], now)
-            _raise_if(limits.for_retry(actor.plan, [post["platform_id"] for post in failed], usage))
+            raise_if(limits.for_retry(actor.plan, [post["platform_id"] for post in failed], usage))
             await store.requeue_posts(connection, actor.account_id, normal, [post["id"] for post in failed], now)
             entry = LogEntry(normal, "status_changed", metadata={"from": group["status"], "to": "scheduled"})
             await store.insert_logs(connection, [entry], now)
@@ -280,114 +279,17 @@ class Posts:
     async def forget_old_keys(self) -> int:
         """Delete idempotency keys past their 24 hours; returns how many."""
         async with self._database.connection() as connection:
-            return await store.delete_old_keys(connection, utc_now())
+            return await store_intake.delete_old_keys(connection, utc_now())
+
+
+def _report_failure(platform: str, error: Exception) -> None:
+    _log.error("validation_failed_unexpectedly", platform=platform, exc_info=error)
 
 
 @dataclass(frozen=True, slots=True)
 class _Change:
     status: GroupStatus
     scheduled_at: datetime | None
-
-
-class _Book:
-    """Decides over the creates of one batch in turn; each sees what the ones before it have taken."""
-
-    def __init__(self, now: datetime) -> None:
-        self.now = now
-        self.groups: list[NewGroup] = []
-        self.charges: Counter[tuple[str, str]] = Counter()
-        self._keys: dict[tuple[str, str], tuple[bytes, str]] = {}
-
-    def enter(self, intake: _Intake, facts: IntakeFacts) -> str | Exception:
-        """Return the new group's id, or why there is none."""
-        try:
-            return self._enter(intake, facts)
-        except (ApiError, LimitExceeded) as refusal:
-            return refusal
-
-    def _enter(self, intake: _Intake, facts: IntakeFacts) -> str:
-        actor, request = intake.actor, intake.request
-        if intake.key is not None and intake.digest is not None:
-            used = self._keys.get((actor.account_id, intake.key))
-            if used is None and facts.used_key_digest is not None and facts.used_key_group is not None:
-                used = (facts.used_key_digest, facts.used_key_group)
-            if used is not None:
-                return _answer_again(intake.digest, *used)
-        for platform_id in request.platform_ids:
-            if platform_id not in facts.connected:
-                raise ApiError(errors.C11, platformId=platform_id)
-        usage = Usage(
-            connections=facts.connections,
-            monthly=self._with_taken(facts.monthly, actor, actor.plan.entitlements.monthly_posts_scope),
-            pending=self._with_taken(facts.pending, actor, actor.plan.entitlements.scheduled_posts_scope),
-        )
-        scheduled_at = None if request.draft else request.scheduled_at
-        _raise_if(limits.for_create(actor.plan, request.platform_ids, scheduled_at, usage, self.now))
-        group = _new_group(intake)
-        self.groups.append(group)
-        if not request.draft:
-            self.charges.update((actor.billing_id, platform_id) for platform_id in request.platform_ids)
-        if intake.key is not None and intake.digest is not None:
-            self._keys[actor.account_id, intake.key] = (intake.digest, group.id)
-        return group.id
-
-    def _with_taken(self, counted: Mapping[str, int], actor: Actor, scope: str) -> Mapping[str, int]:
-        """Return the counts with what this batch has already taken for the same billing owner laid on top."""
-        if not self.charges:
-            return counted
-        taken = Counter(counted)
-        for (billing_id, platform_id), count in self.charges.items():
-            if billing_id == actor.billing_id:
-                taken["" if scope == "account" else platform_id] += count
-        return taken
-
-
-def _new_group(intake: _Intake) -> NewGroup:
-    actor, request = intake.actor, intake.request
-    return NewGroup(
-        id=new_id(),
-        account_id=actor.account_id,
-        content=request.content,
-        settings=request.settings,
-        status=GroupStatus.DRAFT if request.draft else GroupStatus.SCHEDULED,
-        scheduled_at=request.scheduled_at,
-        due_at=None if request.draft else request.scheduled_at,
-        posts=tuple((new_id(), one.partition("-")[0], one) for one in request.platform_ids),
-        charged_to=None if request.draft else actor.billing_id,
-        idempotency_key=intake.key,
-        body_digest=intake.digest,
-    )
-
-
-def _question(intake: _Intake) -> IntakeQuestion:
-    actor, request = intake.actor, intake.request
-    granted = actor.plan.entitlements
-    scheduled = not request.draft
-    return IntakeQuestion(
-        account_id=actor.account_id,
-        billing_id=actor.billing_id,
-        platform_ids=request.platform_ids,
-        idempotency_key=intake.key,
-        count_connections=scheduled and actor.plan.connection_limit is not None,
-        monthly_scope=granted.monthly_posts_scope if scheduled and granted.monthly_posts is not None else None,
-        pending_scope=granted.scheduled_posts_scope if scheduled and granted.scheduled_posts is not None else None,
-    )
-
-
-def _answer_again(digest: bytes, used_digest: bytes, group_id: str) -> str:
-    if digest != used_digest:
-        raise ApiError(errors.C13)
-    return group_id
-
-
-def _worth_announcing(due_at: datetime | None, now: datetime) -> datetime | None:
-    """Return the time when a dispatcher could sleep past it, else None."""
-    return due_at if due_at is not None and due_at - now < store.ANNOUNCE_WITHIN else None
-
-
-def _raise_if(refusal: LimitExceeded | None) -> None:
-    if refusal is not None:
-        raise refusal
 
 
 async def _fetch_usage(connection: Connection, actor: Actor, platform_ids: Sequence[str], now: datetime) -> Usage:
@@ -402,7 +304,7 @@ async def _fetch_usage(connection: Connection, actor: Actor, platform_ids: Seque
         pending_scope=granted.scheduled_posts_scope if granted.scheduled_posts is not None else None,
     )
     period, _ = limits.period(now)
-    [facts] = await store.fetch_intake_facts(connection, [question], period, now)
+    [facts] = await store_intake.fetch_intake_facts(connection, [question], period, now)
     return Usage(connections=facts.connections, monthly=facts.monthly, pending=facts.pending)
 
 
@@ -413,10 +315,10 @@ async def _check_limits(
     platform_ids = [post["platform_id"] for post in posts]
     usage = await _fetch_usage(connection, actor, platform_ids, now)
     if group["status"] == GroupStatus.SCHEDULED:
-        _raise_if(limits.for_reschedule(actor.plan, platform_ids, change.scheduled_at, usage, now))
+        raise_if(limits.for_reschedule(actor.plan, platform_ids, change.scheduled_at, usage, now))
         return
     uncharged = [post["platform_id"] for post in posts if post["charged_to"] is None]
-    _raise_if(limits.for_schedule(actor.plan, platform_ids, uncharged, change.scheduled_at, usage, now))
+    raise_if(limits.for_schedule(actor.plan, platform_ids, uncharged, change.scheduled_at, usage, now))
 
 
 def _refuse_locked(group: Row, posts: Sequence[Row]) -> None:
@@ -463,4 +365,5 @@ def _schedule_logs(group_id: str, before: str, posts: Sequence[Row], change: _Ch
 
 def _updated(group_id: str, status: str, scheduled_at: datetime | None) -> UpdatedGroup:
     time = format_time(scheduled_at) if scheduled_at is not None else msgspec.UNSET
-    return UpdatedGroup(id=group_id, status=status, scheduled_time=time)
+    shown: Literal["draft", "scheduled"] = "draft" if status == GroupStatus.DRAFT else "scheduled"
+    return UpdatedGroup(id=group_id, status=shown, scheduled_time=time)

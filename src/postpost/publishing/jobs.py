@@ -56,4 +56,4 @@ def _payload(post_id: str) -> bytes:
 
 
 def _queries(connection: Connection) -> Queries:
-    return Queries.from_asyncpg_connection(connection)  # type: ignore[arg-type] -- a pool's proxy is a connection
+    return Queries.from_asyncpg_connection(connection)

@@ -190,4 +190,3 @@ def _group_status(row: Row) -> rules.GroupStatus:
     for status, parts in zip(row["statuses"], row["parts"], strict=True):
         entries += [PostStatus(part["status"]) for part in parts] if parts else [PostStatus(status)]
     return rules.roll_up(entries)
-

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 import structlog
 
+from postpost.clock import utc_now
 from postpost.database.pool import DATABASE_AWAY
 from postpost.platforms.base import (
     RAW_MESSAGES,
@@ -37,7 +38,6 @@ from postpost.publishing.steps import (
 )
 from postpost.publishing.store import Ending
 from postpost.publishing.timing import MAX_QUESTIONS, Timing
-from postpost.clock import utc_now
 from postpost.times import format_time
 
 _log = structlog.get_logger()
@@ -167,7 +167,7 @@ class Run:
             return self._failed_attempt(error)
         except DATABASE_AWAY:
             raise
-        except Exception:  # the boundary of a connector call: our own fault must not lose the post
+        except Exception:  # noqa: BLE001 -- the boundary of a connector call: our own fault must not lose the post
             _log.exception("publish_failed_unexpectedly", post_id=self._claimed.id, platform=self._claimed.platform)
             own = PlatformError(ErrorCode.UNKNOWN_ERROR, "Publishing failed on our side", retry=Retry.BACK_OFF)
             return self._failed_attempt(own, own_fault=True)
@@ -366,6 +366,7 @@ class Run:
 
     def _ending(self, status: PostStatus, **changes: Json) -> Ending:
         claimed = self._claimed
+        changes.setdefault("failures", claimed.failures)
         if status is PostStatus.PENDING:
             for part in self._steps.parts:
                 if part["status"] != PostStatus.PUBLISHED:
@@ -379,5 +380,5 @@ class Run:
             status,
             claimed.connection_id,
             attempted=self._steps.attempt_logged and not self._steps.attempt_counted,
-            **{"failures": claimed.failures} | changes,
+            **changes,
         )

@@ -5,13 +5,13 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from typing import Protocol
 
+from postpost.clock import utc_now
 from postpost.ids import new_id
 from postpost.platforms.base import ErrorCode, Intent, Json, PlatformError, Published, Retry
 from postpost.posts.rules import PostStatus
 from postpost.posts.store import LogEntry
 from postpost.publishing.store import StepWrite
 from postpost.publishing.timing import Timing
-from postpost.clock import utc_now
 
 
 class LeaseLostError(Exception):

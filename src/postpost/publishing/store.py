@@ -55,7 +55,7 @@ _LOCK_CONNECTIONS_OF_POSTS = """
 
 
 async def lock_connections_of_posts(connection: Connection, post_ids: Sequence[str]) -> list[Row]:
-    """Hold the connections through which these posts go out; a post that has ended or lost its connection has no row."""
+    """Hold the connections through which these posts go out. Posts that ended or lost their connection have no row."""
     return list(await connection.fetch(_LOCK_CONNECTIONS_OF_POSTS, list(post_ids)))
 
 
@@ -250,20 +250,23 @@ _WRITE_ENDINGS = """
                 parts, posted_id, url, error, held_until, refused, attempted)
     ), ended AS (
         UPDATE platform_posts p SET
-            status = e.status, failures = e.failures, tries = p.tries + e.attempted::int, not_before = e.not_before, steps = p.steps || e.steps,
-            intent = e.intent, parts = coalesce(e.parts, p.parts), posted_id = coalesce(e.posted_id, p.posted_id),
-            url = coalesce(e.url, p.url), error = e.error, lease_id = NULL, lease_until = NULL, updated_at = $15,
-            published_at = CASE WHEN e.status = 'published' THEN $15 END
+            status = e.status, failures = e.failures, tries = p.tries + e.attempted::int, not_before = e.not_before,
+            steps = p.steps || e.steps, intent = e.intent, parts = coalesce(e.parts, p.parts),
+            posted_id = coalesce(e.posted_id, p.posted_id),
+            url = coalesce(e.url, p.url), error = e.error, lease_id = NULL, lease_until = NULL,
+            updated_at = $15::timestamptz, published_at = CASE WHEN e.status = 'published' THEN $15::timestamptz END
         FROM given e
         WHERE p.id = e.post_id AND p.lease_id = e.lease_id AND p.status = 'processing'
         RETURNING p.id, e.lease_id, e.connection_id, e.status, e.error, e.held_until, e.refused
     ), released AS (
         UPDATE connections c SET
             busy_lease = NULL, busy_until = NULL, updated_at = $15,
-            last_successful_post_at = CASE WHEN e.status = 'published' THEN $15 ELSE c.last_successful_post_at END,
+            last_successful_post_at = CASE e.status WHEN 'published' THEN $15::timestamptz
+                                      ELSE c.last_successful_post_at END,
             last_error = CASE e.status WHEN 'published' THEN NULL WHEN 'failed' THEN e.error ->> 'message'
                          ELSE c.last_error END,
-            last_error_at = CASE e.status WHEN 'published' THEN NULL WHEN 'failed' THEN $15 ELSE c.last_error_at END,
+            last_error_at = CASE e.status WHEN 'published' THEN NULL WHEN 'failed' THEN $15::timestamptz
+                            ELSE c.last_error_at END,
             held_until = coalesce(e.held_until, c.held_until),
             refused_at = CASE WHEN e.refused THEN coalesce(c.refused_at, $15) ELSE c.refused_at END
         FROM ended e WHERE c.id = e.connection_id AND c.busy_lease = e.lease_id
@@ -359,7 +362,7 @@ _FETCH_FORGOTTEN_POSTS = """
 
 
 async def fetch_forgotten_posts(connection: Connection, now: datetime, before: datetime, most: int) -> list[str]:
-    """Return posts whose run died, and waiting posts that nobody has touched since `before` though nothing holds them."""
+    """Return posts whose run died, and waiting ones that nothing holds and nobody has touched since `before`."""
     return [row["id"] for row in await connection.fetch(_FETCH_FORGOTTEN_POSTS, now, before, most)]
 
 

@@ -36,7 +36,7 @@ class Timing:
 
     def retry_delay(self, failures: int) -> timedelta:
         """Return the wait before the next attempt after `failures` failed ones: doubling, with jitter."""
-        return self.backoff * 2 ** min(failures - 1, 10) * random.uniform(0.8, 1.2)  # noqa: S311 -- jitter, no secret
+        return self.backoff * (2.0 ** min(failures - 1, 10) * random.uniform(0.8, 1.2))  # noqa: S311 -- jitter, no secret
 
     def held_delay(self, asked: timedelta) -> timedelta:
         """Return the platform's own wait with a little jitter on top, so that not all come back at once."""

@@ -98,7 +98,7 @@ class Worker:
 
     async def _sweep(self) -> None:
         await self._publisher.sweep(FORGOTTEN_AFTER)
-        self._metrics.set_queue_depth(await self._publisher.depth())
+        self._metrics.queue_depth(await self._publisher.depth())
 
     async def _repeat(self, name: str, work: Housekeeping, interval: timedelta) -> None:
         while not self._stopping.is_set():
@@ -106,7 +106,7 @@ class Worker:
                 await work()
             except DATABASE_AWAY as error:
                 _log.warning("background_work_waits_for_database", work=name, error=type(error).__name__)
-            except Exception:
+            except Exception:  # noqa: BLE001 -- the next round must come whatever this one met
                 _log.exception("background_work_failed", work=name)
             await _wait(self._stopping, interval.total_seconds())
 

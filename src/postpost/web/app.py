@@ -21,4 +21,4 @@ def create_app(services: Services) -> Transport:
         logging_config=None,
         debug=False,
     )
-    return Transport(app)
+    return Transport(app, services.metrics.request_answered)

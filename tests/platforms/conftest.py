@@ -1,0 +1,25 @@
+from collections.abc import AsyncIterator
+
+import pytest
+from tests.platforms.journal import Journal
+from tests.platforms.scripted import Scripted, scripted
+
+from postpost.outgoing import HttpClient
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[Scripted]:
+    async with scripted() as platform:
+        yield platform
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[HttpClient]:
+    client = HttpClient(timeout_seconds=5)
+    yield client
+    await client.close()
+
+
+@pytest.fixture
+def journal() -> Journal:
+    return Journal()
