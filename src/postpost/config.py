@@ -256,7 +256,7 @@ class Settings:
     )
     metrics: Annotated[
         bool, Setting(_LOGS, SWITCH, "Whether the server answers `/metrics`, to everybody who can reach its port.")
-    ] = False
+    ] = True
     worker_metrics_port: Annotated[
         int,
         Setting(_LOGS, whole_number(0, MAX_PORT), "Port on which `postpost work` answers `/metrics`. `0` opens none."),

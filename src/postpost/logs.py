@@ -7,12 +7,17 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, TextIO
 
+import msgspec
 import structlog
 from structlog.types import EventDict, Processor, WrappedLogger
 
 from postpost.config import LogFormat, LogLevel
 
 REDACTED = "[redacted]"
+
+ACCESS_EVENT = "request"
+"""The event that `postpost.http.transport` logs for every answer."""
+
 
 _DEEPEST = 6
 """Nesting that is still shown; nothing that is worth a log line lies deeper, and a cycle has to end somewhere."""
@@ -59,7 +64,7 @@ def configure(form: LogFormat, level: LogLevel, stream: TextIO | None = None) ->
     renderer: Processor = (
         structlog.dev.ConsoleRenderer(colors=in_terminal, exception_formatter=structlog.dev.plain_traceback)
         if readable
-        else structlog.processors.JSONRenderer()
+        else structlog.processors.JSONRenderer(serializer=_to_json)
     )
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -100,8 +105,16 @@ def _configure_libraries(out: TextIO, severity: int, shared: list[Processor], re
     logging.captureWarnings(capture=True)
 
 
+def _to_json(event: EventDict, **_: Any) -> str:
+    return msgspec.json.encode(event, enc_hook=repr).decode()
+
+
 def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     """Take secrets out of an event: whole values by their names, parts of texts by their patterns."""
+    if (
+        event.get("event") == ACCESS_EVENT
+    ):  # method, route template, status and time: nothing to search, on every request
+        return event
     for name, value in event.items():
         if not name.startswith("_"):  # structlog's own, dropped before the line is written
             event[name] = _clean_named(name, value, 0)

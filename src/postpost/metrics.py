@@ -38,6 +38,7 @@ class Metrics:
             buckets=_REQUEST_SECONDS,
             registry=self.registry,
         )
+        self._by_request: dict[tuple[str, str, str], tuple[Counter, Histogram]] = {}
         self._posts = Counter(
             "postpost_platform_posts",
             "Platform posts that ended, by how they ended.",
@@ -64,10 +65,13 @@ class Metrics:
 
     def request_answered(self, route: str | None, method: str, status: int, duration: timedelta) -> None:
         """Count an answered request. `route` is the template, `/get-post/{post_group_id}` say, None if none matched."""
-        template = route or "unmatched"
-        verb = method if method in _METHODS else "other"
-        self._requests.labels(template, verb, str(status)).inc()
-        self._request_seconds.labels(template, verb).observe(duration.total_seconds())
+        key = (route or "unmatched", method if method in _METHODS else "other", str(status))
+        counters = self._by_request.get(key)
+        if counters is None:  # to look the labels up costs as much as to count
+            counters = self._requests.labels(*key), self._request_seconds.labels(*key[:2])
+            self._by_request[key] = counters
+        counters[0].inc()
+        counters[1].observe(duration.total_seconds())
 
     def post_ended(self, platform: str, outcome: str) -> None:
         """Count a platform post that reached its last status, which is the outcome."""

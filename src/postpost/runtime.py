@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Generator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -27,7 +28,7 @@ from postpost.outgoing import HttpClient
 from postpost.platforms import connector
 from postpost.platforms.base import Connector, Grant
 from postpost.posts import validation
-from postpost.posts.service import Posts
+from postpost.posts.service import Posts, off_loop_if_long
 from postpost.publishing.publisher import Publisher
 from postpost.publishing.run import Checked, ClaimedPost, Tools
 from postpost.publishing.timing import Timing
@@ -101,9 +102,10 @@ def build_worker(services: Services) -> Worker:
     )
     publisher = Publisher(services.database, timing, services.outside.account, services.metrics)
 
-    def check(claimed: ClaimedPost) -> Checked:
+    async def check(claimed: ClaimedPost) -> Checked:
         assert claimed.account is not None
-        outcome = validation.render(
+        rendered = partial(
+            validation.render,
             validation.Target(claimed.platform, claimed.account.facts),
             claimed.content,
             {claimed.platform: claimed.settings},
@@ -111,6 +113,7 @@ def build_worker(services: Services) -> Worker:
             threads_reply_chains=settings.threads_reply_chains,
             public_media=settings.public_media_url is not None,
         )
+        outcome = await off_loop_if_long(claimed.content, rendered)
         if isinstance(outcome, validation.Ready):
             return Checked(outcome.parts)
         found = outcome.validation
@@ -165,6 +168,7 @@ def http_server(app: Any, *, shutdown_seconds: float) -> Server:
             log_config=None,
             access_log=False,
             lifespan="off",
+            proxy_headers=False,
             timeout_keep_alive=KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=int(shutdown_seconds) or 1,
             server_header=False,

@@ -1,8 +1,11 @@
 """Decoded JSON values: strict decoding, and what the API counts as falsy."""
 
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import msgspec
+
+Json: TypeAlias = Any
+"""A value that JSON can hold; a name for readers, since the type checker cannot say it usefully."""
 
 MAX_DEPTH: Final = 100
 """Levels of arrays and objects in a JSON value, the outermost being the first (spec errors.md T4)."""

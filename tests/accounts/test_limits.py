@@ -16,7 +16,7 @@ from postpost.accounts import limits
 from postpost.accounts.limits import ACCOUNT, Usage
 from postpost.accounts.plans import BUILT_IN, ActivePlan, Entitlements, Scope, resolve
 from postpost.errors import LimitExceeded
-from postpost.platforms.base import Json
+from postpost.values import Json
 
 NOW = datetime(2026, 3, 10, 9, tzinfo=UTC)
 MARCH = {"periodStart": "2026-03-01T00:00:00.000Z", "periodEnd": "2026-04-01T00:00:00.000Z"}

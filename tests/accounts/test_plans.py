@@ -16,7 +16,7 @@ from postpost.accounts.plans import (
     resolve,
 )
 from postpost.config import ConfigError
-from postpost.platforms.base import Json
+from postpost.values import Json
 
 NINE = ("linkedin", "instagram", "threads", "tiktok", "youtube", "facebook", "bluesky", "mastodon", "telegram")
 

@@ -10,8 +10,8 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from postpost.config import ConfigError
-from postpost.platforms.base import Json
 from postpost.platforms.limits import PLATFORMS
+from postpost.values import Json
 
 PLATFORM_KEYS: tuple[str, ...] = tuple(platform.key for platform in PLATFORMS if platform.supported)
 """What `allowedPlatforms` may name, in registry order (spec errors.md 4.3)."""

@@ -14,7 +14,7 @@ from postpost.database.batching import Batcher
 from postpost.database.pool import Database, Row
 from postpost.errors import ApiError
 from postpost.ids import new_id, normal_id
-from postpost.platforms.base import Json
+from postpost.values import Json
 
 CALLER_BATCH = 64
 TOUCH_AFTER = timedelta(minutes=1)

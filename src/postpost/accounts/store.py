@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from postpost.database.pool import Connection, Row, affected
-from postpost.platforms.base import Json
+from postpost.values import Json
 
 # No lock. Indexes: api_keys_prefix_key, accounts_pkey (three times). One row per question, in order.
 _FETCH_CALLERS = """

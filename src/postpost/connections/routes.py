@@ -3,8 +3,9 @@
 from typing import Any, Literal
 
 import msgspec
-from litestar import Request, Response, get, post
+from litestar import Request, get, post
 from litestar.params import FromPath
+from litestar.types import ASGIApp
 
 from postpost import errors
 from postpost.connections import service
@@ -24,7 +25,7 @@ class ConnectionList(msgspec.Struct, frozen=True):
 
 
 @get("/platform-connections", opt={"unexpected": errors.N1})
-async def platform_connections(request: AnyRequest) -> Response[bytes]:
+async def platform_connections(request: AnyRequest) -> ASGIApp:
     """List connected accounts and their health."""
     caller = await identify(request)
     connections = await service.list_connections(services_of(request).database, caller.account_id)
@@ -32,7 +33,7 @@ async def platform_connections(request: AnyRequest) -> Response[bytes]:
 
 
 @post("/test-connection/{platform_id:str}", status_code=200, opt={"unexpected": errors.X3})
-async def test_connection(request: AnyRequest, platform_id: FromPath[str]) -> Response[bytes]:
+async def test_connection(request: AnyRequest, platform_id: FromPath[str]) -> ASGIApp:
     """Ask a platform whether a connection still works."""
     caller = await identify(request)
     services = services_of(request)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from postpost.database.pool import Connection, Row, affected
-from postpost.platforms.base import Json
+from postpost.values import Json
 
 _COLUMNS = """
     id, account_id, platform, platform_id, username, display_name, profile_image_url, profile_url, base_url, sandbox,
@@ -168,3 +168,22 @@ async def count_paid_connections(connection: Connection, billing_id: str) -> int
     """Return how many connections a billing owner pays for."""
     count: int = await connection.fetchval(_COUNT_PAID_CONNECTIONS, billing_id)
     return count
+
+
+# No lock. Reads the whole table in the order of its key, an operator's command and no request's.
+_FETCH_STORED_CREDENTIALS = "SELECT credentials FROM connections ORDER BY id LIMIT $1"
+
+
+async def fetch_stored_credentials(connection: Connection, most: int) -> list[bytes]:
+    """Return encrypted credentials of whatever accounts, for `postpost doctor` to see whether the key opens them."""
+    return [row["credentials"] for row in await connection.fetch(_FETCH_STORED_CREDENTIALS, most)]
+
+
+# No lock. Reads until the first one, over all accounts.
+_HAS_SANDBOX_CONNECTIONS = "SELECT EXISTS (SELECT FROM connections WHERE sandbox)"
+
+
+async def has_sandbox_connections(connection: Connection) -> bool:
+    """Return whether any account has a connection to the sandbox, for `postpost doctor`."""
+    there: bool = await connection.fetchval(_HAS_SANDBOX_CONNECTIONS)
+    return there

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import asyncpg
 import msgspec
 
-from postpost.platforms.base import Json
+from postpost.values import Json
 
 Connection: TypeAlias = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
 """What a store function takes first: a connection with or without an open transaction, never the pool."""
@@ -50,6 +50,14 @@ def encode_json(value: Json) -> str:
     return _encoder.encode(value).decode()
 
 
+class PooledConnection(asyncpg.Connection):
+    """A pool's connection. Nobody here leaves session state behind, so giving it back needs no round trip to reset."""
+
+    def get_reset_query(self) -> str:
+        """Return no query."""
+        return ""
+
+
 async def _prepare(connection: asyncpg.Connection) -> None:
     for kind in ("json", "jsonb"):
         await connection.set_type_codec(kind, schema="pg_catalog", encoder=encode_json, decoder=msgspec.json.decode)
@@ -70,6 +78,7 @@ class Database:
             min_size=1,
             max_size=size,
             init=_prepare,
+            connection_class=PooledConnection,
             command_timeout=STATEMENT_TIMEOUT.total_seconds() + 5,
             timeout=ACQUIRE_TIMEOUT_SECONDS,
             server_settings={

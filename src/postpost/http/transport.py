@@ -10,7 +10,7 @@ from typing import Any, Final, cast
 import asyncpg
 import msgspec
 import structlog
-from litestar import Request, Response
+from litestar import Request
 from litestar.enums import ScopeType
 from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFoundException
 from litestar.types import ASGIApp, ExceptionHandlersMap, HTTPScope, Message, Receive, Scope, Send
@@ -30,6 +30,7 @@ _DATABASE_AWAY: Final = ("08", "57P0", "53300")
 
 _log = structlog.get_logger("postpost.http")
 _encoder = msgspec.json.Encoder()
+_JSON_TYPE_BYTES: Final = JSON_TYPE.encode()
 
 Observer = Callable[[str | None, str, int, timedelta], None]
 """Told of every answer: route template, method, status (0 when none was sent), duration."""
@@ -87,12 +88,36 @@ class Transport:
                     self._observe(route, method, status or 0, timedelta(seconds=seconds))
 
 
-def json_response(body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response[bytes]:
+class JsonAnswer:
+    """A JSON answer as the ASGI application that Litestar takes for one: half the cost of its own response class."""
+
+    __slots__ = ("_body", "_headers", "_status")
+
+    def __init__(self, body: bytes, status: int, headers: Mapping[str, str] | None) -> None:
+        self._body = body
+        self._status = status
+        self._headers = headers
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 -- ASGI's names
+        """Send the answer."""
+        length = str(len(self._body)).encode()
+        headers: list[tuple[bytes, bytes]] = [(b"content-type", _JSON_TYPE_BYTES), (b"content-length", length)]
+        if self._headers:
+            headers += [(name.lower().encode(), value.encode()) for name, value in self._headers.items()]
+        await send({"type": "http.response.start", "status": self._status, "headers": headers})
+        await send({"type": "http.response.body", "body": self._body, "more_body": False})
+
+    def to_asgi_response(self, **_: Any) -> "JsonAnswer":
+        """Return itself: what Litestar asks of an exception handler's answer."""
+        return self
+
+
+def json_response(body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> JsonAnswer:
     """Return an answer with `body` (dicts, lists, msgspec structs) as JSON. Times must be texts already."""
-    return Response(_encoder.encode(body), status_code=status, headers=headers, media_type=JSON_TYPE)
+    return JsonAnswer(_encoder.encode(body), status, headers)
 
 
-def render_error(request: Request[Any, Any, Any], exc: Exception) -> Response[bytes]:
+def render_error(request: Request[Any, Any, Any], exc: Exception) -> JsonAnswer:
     """Turn whatever a route or the router raised into an answer of errors.md.
 
     A failure that nothing names is logged and answered with the route's own 500, `opt["unexpected"]`, or with A11
@@ -102,7 +127,7 @@ def render_error(request: Request[Any, Any, Any], exc: Exception) -> Response[by
     return json_response(refusal.body(), refusal.status, refusal.headers)
 
 
-EXCEPTION_HANDLERS: Final[ExceptionHandlersMap] = {Exception: render_error}
+EXCEPTION_HANDLERS: Final[ExceptionHandlersMap] = {Exception: cast("Any", render_error)}
 """For Litestar's `exception_handlers`: one handler for everything."""
 
 

@@ -8,13 +8,13 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Protocol
 from urllib.parse import quote
 
 import msgspec
 
-Json = Any
-"""A value that JSON can hold; step results and keys are small ones: ids, offsets, URLs, never bytes or secrets."""
+# Handed on to the connectors. Step results and keys are small ones: ids, offsets, URLs, never bytes or secrets.
+from postpost.values import Json as Json
 
 
 class ErrorCode(StrEnum):

@@ -12,13 +12,12 @@ import msgspec
 
 from postpost import errors
 from postpost.errors import ApiError
-from postpost.platforms.base import Json
 from postpost.posts.rules import GroupStatus
 from postpost.posts.settings import merge_settings
 from postpost.posts.store import SORT_COLUMNS
 from postpost.posts.validation_media import MediaFacts
 from postpost.times import parse_filter_date, parse_scheduled_time, resolve_due_time
-from postpost.values import decode_json, falsy
+from postpost.values import Json, decode_json, falsy
 
 PLATFORM_ID = re.compile(r"[a-z]+-[A-Za-z0-9_.:-]+")
 """Form of a compound id, matched as a whole (spec rest-api.md 1.4)."""
@@ -96,8 +95,7 @@ def read_settings(value: Any, platform_ids: Sequence[str]) -> dict[str, Json]:
         value = {}
     if not isinstance(value, dict):
         raise ApiError(errors.C10)
-    merged = merge_settings(value)
-    return {one: merged[one] for one in {name.partition("-")[0] for name in platform_ids} & merged.keys()}
+    return merge_settings(value, {platform_id.partition("-")[0] for platform_id in platform_ids})
 
 
 def _read_time(

@@ -3,8 +3,9 @@
 from typing import Any, Literal
 
 import msgspec
-from litestar import Request, Response, delete, get, post, put
+from litestar import Request, delete, get, post, put
 from litestar.params import FromPath
+from litestar.types import ASGIApp
 
 from postpost import errors
 from postpost.http.bodies import first_values, page_number, page_size, read_object
@@ -38,7 +39,7 @@ class Created(msgspec.Struct, rename="camel", frozen=True):
 
 
 @post("/create-post", status_code=200, opt={"unexpected": errors.C14})
-async def create_post(request: AnyRequest) -> Response[bytes]:
+async def create_post(request: AnyRequest) -> ASGIApp:
     """Take down a post group."""
     caller = await identify(request)
     body = await read_object(request, forms=True)
@@ -56,7 +57,7 @@ class GroupEntries(msgspec.Struct, rename="camel", frozen=True):
 
 
 @get("/get-post/{group_id:str}", opt={"unexpected": errors.G2})
-async def get_post(request: AnyRequest, group_id: FromPath[str]) -> Response[bytes]:
+async def get_post(request: AnyRequest, group_id: FromPath[str]) -> ASGIApp:
     """Show the entries of a group."""
     caller = await identify(request)
     entries = await services_of(request).posts.fetch(caller.account_id, group_id)
@@ -79,7 +80,7 @@ class Updated(msgspec.Struct, rename="camel", frozen=True):
 
 
 @put("/update-post/{group_id:str}", opt={"unexpected": errors.U7})
-async def update_post(request: AnyRequest, group_id: FromPath[str]) -> Response[bytes]:
+async def update_post(request: AnyRequest, group_id: FromPath[str]) -> ASGIApp:
     """Change status or time of a group."""
     caller = await identify(request)
     body = await read_object(request, forms=False)
@@ -94,7 +95,7 @@ class Done(msgspec.Struct, frozen=True):
 
 
 @delete("/delete-post/{group_id:str}", status_code=200, opt={"unexpected": errors.D2})
-async def delete_post(request: AnyRequest, group_id: FromPath[str]) -> Response[bytes]:
+async def delete_post(request: AnyRequest, group_id: FromPath[str]) -> ASGIApp:
     """Delete a group."""
     caller = await identify(request)
     await services_of(request).posts.delete(caller.account_id, group_id)
@@ -121,7 +122,7 @@ class GroupPage(msgspec.Struct, rename="camel", frozen=True):
 
 
 @get("/list-posts", opt={"unexpected": errors.L5})
-async def list_posts(request: AnyRequest) -> Response[bytes]:
+async def list_posts(request: AnyRequest) -> ASGIApp:
     """List groups, filtered, sorted and by pages."""
     caller = await identify(request)
     query = first_values(request.scope["query_string"])
@@ -140,7 +141,7 @@ class GroupLogs(msgspec.Struct, frozen=True):
 
 
 @get("/post-logs/{group_id:str}", opt={"unexpected": errors.P2})
-async def post_logs(request: AnyRequest, group_id: FromPath[str]) -> Response[bytes]:
+async def post_logs(request: AnyRequest, group_id: FromPath[str]) -> ASGIApp:
     """Show what happened to a group."""
     caller = await identify(request)
     return json_response(GroupLogs(True, await services_of(request).posts.logs(caller.account_id, group_id)))
@@ -176,7 +177,7 @@ class Validated(msgspec.Struct, frozen=True):
 
 
 @post("/validate-post", status_code=200, opt={"unexpected": errors.V3})
-async def validate_post(request: AnyRequest) -> Response[bytes]:
+async def validate_post(request: AnyRequest) -> ASGIApp:
     """Check a post against the rules of its platforms; nothing is stored."""
     caller = await identify(request)
     body = await read_object(request, forms=True)
@@ -198,7 +199,7 @@ class Retried(msgspec.Struct, rename="camel", frozen=True):
 
 
 @post("/retry-post/{group_id:str}", status_code=200, opt={"unexpected": errors.R3})
-async def retry_post(request: AnyRequest, group_id: FromPath[str]) -> Response[bytes]:
+async def retry_post(request: AnyRequest, group_id: FromPath[str]) -> ASGIApp:
     """Queue the failed posts of a group again."""
     caller = await identify(request)
     body = await read_object(request, forms=False)

@@ -1,10 +1,12 @@
 """Use cases of posts: create, read, change, delete, list, retry and validate post groups."""
 
+import asyncio
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from functools import partial
+from typing import Any, Literal, TypeVar
 
 import msgspec
 import structlog
@@ -14,11 +16,11 @@ from postpost.accounts import limits
 from postpost.accounts.limits import Usage
 from postpost.clock import utc_now
 from postpost.config import Settings
+from postpost.database.batching import Batcher
 from postpost.database.pool import Connection, Database, Row
 from postpost.errors import ApiError
 from postpost.ids import normal_id
 from postpost.platforms import connector as connector_of
-from postpost.platforms.base import Json
 from postpost.posts import requests, rules, store, store_intake, validation
 from postpost.posts.actor import Actor
 from postpost.posts.intake import Intake, raise_if, worth_announcing
@@ -31,17 +33,23 @@ from postpost.posts.validation_items import Validation
 from postpost.posts.validation_media import MediaFacts
 from postpost.posts.views import EntryView, GroupView, LogView, UpdatedGroup, entry_views, group_view, log_view
 from postpost.times import format_time, resolve_due_time
-from postpost.values import falsy
+from postpost.values import Json, falsy
+
+Checked = TypeVar("Checked")
+
+READ_BATCH = 64
+"""Most groups that concurrent get-post requests read in one statement."""
 
 _log = structlog.get_logger()
 
 
 class Posts:
-    """The use cases, bound to one database. Creates of concurrent requests share transactions (group commit)."""
+    """The use cases, bound to one database. Concurrent creates share transactions, concurrent reads statements."""
 
     def __init__(self, database: Database, settings: Settings) -> None:
         self._database = database
         self._settings = settings
+        self._reads: Batcher[tuple[str, str], list[Row]] = Batcher(self._read_batch, most=READ_BATCH)
         self._intake = Intake(database, past_is_now=self._past_is_now)
 
     @property
@@ -61,11 +69,14 @@ class Posts:
         normal = normal_id(group_id)
         if normal is None:
             raise ApiError(errors.G1)
-        async with self._database.connection() as connection:
-            rows = await store.fetch_entries(connection, account_id, normal)
+        rows = await self._reads.submit((account_id, normal))
         if not rows:
             raise ApiError(errors.G1)
         return [entry for row in rows for entry in entry_views(row)]
+
+    async def _read_batch(self, wanted: Sequence[tuple[str, str]]) -> Sequence[list[Row]]:
+        async with self._database.connection() as connection:
+            return await store.fetch_entries(connection, wanted)
 
     async def logs(self, account_id: str, group_id: str) -> list[LogView]:
         """Return the first hundred log entries of a group; raises ApiError P1."""
@@ -112,7 +123,7 @@ class Posts:
         for platform_id in wanted.platform_ids:
             if platform_id not in facts and connector_of(platform_id.partition("-")[0]) is not None:
                 raise ApiError(errors.C11, platformId=platform_id)
-        return self._check(wanted.platform_ids, wanted.content, wanted.settings, wanted.media, facts)
+        return await self._check(wanted.platform_ids, wanted.content, wanted.settings, wanted.media, facts)
 
     async def _validate_group(self, account_id: str, group_id: Any) -> Validation:
         normal = normal_id(group_id) if isinstance(group_id, str) else None
@@ -125,9 +136,9 @@ class Posts:
             posts = await store.fetch_group_posts(connection, account_id, normal)
             platform_ids = [post["platform_id"] for post in posts]
             facts = await store.fetch_connection_facts(connection, account_id, platform_ids)
-        return self._check(platform_ids, group["content"], group["settings"], (), facts)
+        return await self._check(platform_ids, group["content"], group["settings"], (), facts)
 
-    def _check(
+    async def _check(
         self,
         platform_ids: Sequence[str],
         content: str,
@@ -135,7 +146,8 @@ class Posts:
         media: Sequence[MediaFacts],
         facts: Mapping[str, Mapping[str, Json]],
     ) -> Validation:
-        return validation.check(
+        checked = partial(
+            validation.check,
             [Target(one.partition("-")[0], facts.get(one, {})) for one in platform_ids],
             content,
             settings,
@@ -144,6 +156,7 @@ class Posts:
             public_media=self._settings.public_media_url is not None,
             report_failure=_report_failure,
         )
+        return await off_loop_if_long(content, checked)
 
     # Change
 
@@ -280,6 +293,15 @@ class Posts:
         """Delete idempotency keys past their 24 hours; returns how many."""
         async with self._database.connection() as connection:
             return await store_intake.delete_old_keys(connection, utc_now())
+
+
+LONG_TEXT = 20_000
+"""Characters from which a check takes long enough (a tenth of a second for every 100 kB) to hold others up."""
+
+
+async def off_loop_if_long(content: str, check: Callable[[], Checked]) -> Checked:
+    """Run a check of this text, in a thread when it is so long that other requests would notice."""
+    return await asyncio.to_thread(check) if len(content) > LONG_TEXT else check()
 
 
 def _report_failure(platform: str, error: Exception) -> None:

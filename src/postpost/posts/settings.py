@@ -3,7 +3,7 @@
 The table is that of spec platform-rules.md 8. A wrong value is kept by the merge and reported by validation.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from enum import Enum
@@ -90,23 +90,24 @@ FIELDS: Mapping[str, tuple[Field, ...]] = {
 """The settings of every platform that has any."""
 
 
-def default_settings() -> Settings:
-    """Return fresh default settings of every platform that has any (spec rest-api.md 3.9)."""
+def default_settings(platforms: Collection[str] = FIELDS.keys()) -> Settings:
+    """Return fresh default settings of those of the platforms that have any (spec rest-api.md 3.9)."""
     return {
-        platform: {field.name: deepcopy(field.default) for field in fields if field.default is not ABSENT}
-        for platform, fields in FIELDS.items()
+        platform: {field.name: deepcopy(field.default) for field in FIELDS[platform] if field.default is not ABSENT}
+        for platform in platforms
+        if platform in FIELDS
     }
 
 
-def merge_settings(given: Mapping[str, Json] | None) -> Settings:
-    """Lay the given platformSettings over the defaults, field by field (spec platform-rules.md 8).
+def merge_settings(given: Mapping[str, Json] | None, platforms: Collection[str] = FIELDS.keys()) -> Settings:
+    """Lay the given platformSettings over the defaults of these platforms, field by field (platform-rules.md 8).
 
-    Unknown platforms, platforms whose value is no object, and unknown fields are dropped. Values are not checked.
-    Merging merged settings changes nothing.
+    Other platforms, those whose value is no object, and unknown fields are dropped. Values are not checked. Merging
+    merged settings changes nothing.
     """
-    merged = default_settings()
+    merged = default_settings(platforms)
     for platform, values in (given or {}).items():
-        if platform in FIELDS and isinstance(values, Mapping):
+        if platform in merged and isinstance(values, Mapping):
             known = {field.name for field in FIELDS[platform]}
             merged[platform] |= {name: deepcopy(value) for name, value in values.items() if name in known}
     return merged

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from postpost.database.pool import Connection, Row
-from postpost.platforms.base import Json
 from postpost.times import format_time
+from postpost.values import Json
 
 DUE_CHANNEL = "postpost_due"
 """NOTIFY channel on which a dispatcher hears that something is due soon."""
@@ -18,16 +18,23 @@ often. NOTIFY makes commits queue up one behind the other, so it is used sparing
 
 # No lock. Indexes: post_groups_pkey, platform_posts_group.
 _FETCH_ENTRIES = """
-    SELECT g.content, p.id, p.platform, p.platform_id, p.status, p.posted_id, p.error, p.parts
-    FROM post_groups g JOIN platform_posts p ON p.group_id = g.id
-    WHERE g.id = $1 AND g.account_id = $2
-    ORDER BY p.position
+    SELECT q.n, g.content, p.id, p.platform, p.platform_id, p.status, p.posted_id, p.error, p.parts
+    FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS q (account_id, group_id, n)
+    JOIN post_groups g ON g.id = q.group_id AND g.account_id = q.account_id
+    JOIN platform_posts p ON p.group_id = g.id
+    ORDER BY q.n, p.position
 """
 
 
-async def fetch_entries(connection: Connection, account_id: str, group_id: str) -> list[Row]:
-    """Return the platform posts of a group in order, with its content; empty when it is not this account's."""
-    return list(await connection.fetch(_FETCH_ENTRIES, group_id, account_id))
+async def fetch_entries(connection: Connection, wanted: Sequence[tuple[str, str]]) -> list[list[Row]]:
+    """Return for each (account id, group id) the platform posts in order; none where that account has no such group."""
+    rows = await connection.fetch(
+        _FETCH_ENTRIES, [account_id for account_id, _ in wanted], [group_id for _, group_id in wanted]
+    )
+    found: list[list[Row]] = [[] for _ in wanted]
+    for row in rows:
+        found[row["n"] - 1].append(row)
+    return found
 
 
 # Locks the group row: update, delete, retry and the dispatcher's claim exclude each other. Index: post_groups_pkey.

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from postpost.database.pool import Connection, Row, affected
-from postpost.platforms.base import Json
 from postpost.times import format_time
+from postpost.values import Json
 
 IDEMPOTENCY_LIFETIME = timedelta(hours=24)
 

@@ -3,6 +3,7 @@
 import unicodedata
 from collections.abc import Callable, Iterator
 from functools import lru_cache
+from itertools import chain
 
 import regex
 
@@ -122,7 +123,8 @@ def count_for_x(text: str) -> int:
     if text.isascii():
         return max(len(text), len(text) + sum(_link_weight() - (link.end - link.start) for link in find_links(text)))
     literal = shortened = 0
-    for _, cluster_literal, cluster_shortened in _weights_on_x(text):
+    normalized = unicodedata.normalize("NFC", text)
+    for _, cluster_literal, cluster_shortened in _weights_on_x(text, normalized, find_links(normalized)):
         literal += cluster_literal
         shortened += cluster_shortened
     return max(literal, shortened)
@@ -132,19 +134,18 @@ def _link_weight() -> int:
     return text_limits("twitter").link_weight or 0
 
 
-def _weights_on_x(text: str) -> Iterator[tuple[int, int, int]]:
+def _weights_on_x(text: str, normalized: str, links: Iterator[Link]) -> Iterator[tuple[int, int, int]]:
     """Yield, for each grapheme cluster, its end, its literal weight and its weight in X's own count.
 
-    X looks for links in the NFC form, so places in that form are kept beside those in the text.
+    X looks for links in the NFC form, so places in that form, where the links are, are kept beside those in the text.
     """
-    normalized = unicodedata.normalize("NFC", text)
-    links = find_links(normalized)
+    is_same = normalized == text
     link = next(links, None)
     end = at = 0
     for cluster in clusters(text):
         end += len(cluster)
         literal = weight_on_x(cluster)
-        begin, at = at, at + len(unicodedata.normalize("NFC", cluster))
+        begin, at = at, end if is_same else at + len(unicodedata.normalize("NFC", cluster))
         while link is not None and link.end <= begin:
             link = next(links, None)
         if link is None or link.start >= at:
@@ -224,8 +225,13 @@ def _fit_for_x(text: str, start: int, budget: int) -> int:
     stretch = text[start : space.start() if space else ahead]
     if "." not in stretch:
         return literal_end
+    normalized = unicodedata.normalize("NFC", stretch)
+    links = find_links(normalized)
+    first = next(links, None)
+    if first is None:
+        return literal_end
     end = start
-    for cluster_end, _, shortened in _weights_on_x(stretch):
+    for cluster_end, _, shortened in _weights_on_x(stretch, normalized, chain((first,), links)):
         budget -= shortened
         if budget < 0:
             break

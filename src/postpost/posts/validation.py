@@ -89,15 +89,17 @@ def check(
     abilities = Abilities(threads_reply_chains, public_media)
     items: list[Item] = []
     for platform in dict.fromkeys(target.platform for target in targets):
+        own_targets = [target for target in targets if target.platform == platform]
         try:
-            merged = merge_settings(settings)
-            for target in targets:
-                if target.platform == platform:
-                    items += _check_target(target, content, merged, media, abilities)
+            merged = merge_settings(settings, (platform,))
+            found = [
+                item for target in own_targets for item in _check_target(target, content, merged, media, abilities)
+            ]
         except Exception as error:  # noqa: BLE001 - one platform's fault must not hide what the others find
             report_failure(platform, error)
             limits = LIMITS.get(platform) or PlatformLimits(key=platform, name=platform, supported=False)
-            items.append(make_item(limits, Code.VALIDATION_SYSTEM_ERROR, "system", SYSTEM_ERROR))
+            found = [make_item(limits, Code.VALIDATION_SYSTEM_ERROR, "system", SYSTEM_ERROR)]
+        items += found
     return assemble(items)
 
 
@@ -115,7 +117,7 @@ def render(
     Unlike `check` it lets our own faults raise: the publisher retries them like any internal error.
     """
     abilities = Abilities(threads_reply_chains, public_media)
-    validation = assemble(_check_target(target, content, merge_settings(settings), media, abilities))
+    validation = assemble(_check_target(target, content, merge_settings(settings, (target.platform,)), media, abilities))
     if validation.errors:
         return Invalid(validation.errors[0].message, validation)
     outcome = split(content, target.platform, reply_chains=threads_reply_chains)

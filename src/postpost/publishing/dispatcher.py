@@ -43,12 +43,17 @@ class Dispatcher:
             try:
                 listener = await asyncpg.connect(self._database.dsn, timeout=5)
                 try:
+                    # Deaf, it must not sleep on: what is due now would wait for the next look.
+                    listener.add_termination_listener(self._on_due)
                     await listener.add_listener(DUE_CHANNEL, self._on_due)
                     await self._loop(listener)
                 finally:
                     await listener.close(timeout=1)
             except DATABASE_AWAY as error:
                 _log.warning("dispatcher_waits_for_database", error=type(error).__name__)
+                await _sleep(self._stop, RECONNECT_DELAY_SECONDS)
+            except Exception:  # noqa: BLE001 -- a dispatcher that ends would take its worker with it
+                _log.exception("dispatcher_failed")
                 await _sleep(self._stop, RECONNECT_DELAY_SECONDS)
 
     async def dispatch(self) -> int:

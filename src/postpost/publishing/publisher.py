@@ -20,6 +20,7 @@ from postpost.publishing.run import ClaimedPost, Run, Tools
 from postpost.publishing.steps import LeaseLostError
 from postpost.publishing.store import Claim, Ending, StepWrite
 from postpost.publishing.timing import Timing
+from postpost.vault import VaultError
 
 BATCH = 200
 """Most posts in one batched statement."""
@@ -27,7 +28,8 @@ BATCH = 200
 _log = structlog.get_logger()
 
 AccountOf = Callable[[Row], Account]
-"""Builds the connector's view of the connection in a claimed row: decrypts credentials, resolves the address."""
+"""Builds the connector's view of the connection in a claimed row: decrypts credentials, resolves the address. Raises
+VaultError when no key opens the credentials."""
 
 
 class Publisher:
@@ -60,8 +62,6 @@ class Publisher:
             if claimed is None:
                 return
             ending = await Run(claimed, tools).execute()
-            if ending is None:
-                return
             following = await self._endings.submit(ending)
             if following is not None and self.stopping:
                 async with self._database.transaction() as connection:
@@ -74,13 +74,20 @@ class Publisher:
         now = utc_now()
         until = now + self._timing.lease
         async with self._database.transaction() as connection:
-            held = await store.lock_connections_of_posts(connection, post_ids)
+            held = await store.lock_connections_of_posts(connection, post_ids, now)
             claims = _choose(post_ids, held, now)
             rows = await store.claim_posts(connection, claims, now, until) if claims else []
         claimed = {row["id"]: self._claimed_post(row, until) for row in rows}
         return [claimed.pop(post_id, None) for post_id in post_ids]
 
     def _claimed_post(self, row: Row, until: datetime) -> ClaimedPost:
+        # The post is ours already, so whatever is wrong with its connection has to become the post's own failure.
+        account, locked_away = None, False
+        if row["connection_id"] is not None:
+            try:
+                account = self._account_of(row)
+            except VaultError:
+                locked_away = True
         return ClaimedPost(
             id=row["id"],
             group_id=row["group_id"],
@@ -97,7 +104,8 @@ class Publisher:
             intent=row["intent"],
             parts=row["parts"],
             connection_id=row["connection_id"],
-            account=self._account_of(row) if row["connection_id"] is not None else None,
+            account=account,
+            locked_away=locked_away,
             token_expires_at=row["token_expires_at"],
             refused=row["refused_at"] is not None,
         )
@@ -109,7 +117,7 @@ class Publisher:
         until = now + self._timing.lease
         async with self._database.connection() as connection:
             written = await store.write_steps(connection, writes, now, until, now + self._timing.longest_call)
-        return [write.post_id in written for write in writes]
+        return [write.lease_id in written for write in writes]
 
     # Endings
 
@@ -118,7 +126,7 @@ class Publisher:
         async with self._database.transaction() as connection:
             await store.lock_for_endings(connection, endings)
             applied = await store.write_endings(connection, endings, now)
-            stored = [ending for ending in endings if ending.post_id in applied]
+            stored = [ending for ending in endings if ending.lease_id in applied]
             ended_groups = {ending.group_id for ending in stored if ending.status != PostStatus.PENDING}
             finished = await store.fetch_ended_groups(connection, sorted(ended_groups)) if ended_groups else []
             statuses = [(row["id"], row["status"], _group_status(row)) for row in finished]
@@ -134,7 +142,9 @@ class Publisher:
             later = [(ending.post_id, ending.not_before) for ending in stored if ending.not_before is not None]
             await jobs.enqueue_later(connection, later, now)
             released = [ending.connection_id for ending in endings if ending.connection_id is not None]
-            following = await store.fetch_next_posts(connection, released, now) if released else {}
+            # Read the clock anew: a job that came while we waited for the locks has found the connection busy, left its
+            # post to us and will not come again.
+            following = await store.fetch_next_posts(connection, released, utc_now()) if released else {}
         self._count(stored)
         return [following.get(ending.connection_id or "") for ending in endings]
 
@@ -178,7 +188,7 @@ def _choose(post_ids: Sequence[str], held: Sequence[Row], now: datetime) -> list
             continue
         busy = row["busy_until"] is not None and row["busy_until"] > now
         held_back = row["held_until"] is not None and row["held_until"] > now
-        if busy or held_back or row["connection_id"] in taken:
+        if busy or held_back or not row["can_run"] or row["connection_id"] in taken:
             continue
         taken.add(row["connection_id"])
         claims.append(Claim(post_id, new_id(), row["connection_id"]))

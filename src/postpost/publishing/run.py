@@ -20,7 +20,6 @@ from postpost.platforms.base import (
     PlatformError,
     Post,
     Published,
-    Response,
     Retry,
     Scope,
     Undecided,
@@ -29,9 +28,11 @@ from postpost.posts.rules import PostStatus
 from postpost.posts.store import LogEntry
 from postpost.publishing.steps import (
     Journal,
+    LeasedHttp,
     LeaseLostError,
     PostponedError,
     RunSteps,
+    TooLateError,
     UnprovenError,
     intent_of,
     new_parts,
@@ -68,7 +69,11 @@ class Checked:
 
 @dataclass(frozen=True, slots=True)
 class ClaimedPost:
-    """A platform post held under a lease, with everything that a run needs."""
+    """A platform post held under a lease, with everything that a run needs.
+
+    `account` is None when the post's connection is gone, or when its credentials are `locked_away`: no key of ours
+    opens them.
+    """
 
     id: str
     group_id: str
@@ -88,6 +93,7 @@ class ClaimedPost:
     account: Account | None
     token_expires_at: datetime | None
     refused: bool
+    locked_away: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,30 +101,11 @@ class Tools:
     """What a run borrows from the engine."""
 
     connector: Callable[[str], Connector | None]
-    check: Callable[[ClaimedPost], Checked]
+    check: Callable[[ClaimedPost], Awaitable[Checked]]
     refresh: Callable[[ClaimedPost, Connector], Awaitable[Grant]]
     http: Http
     journal: Journal
     timing: Timing
-
-
-class LeasedHttp:
-    """HTTP that makes sure, before each call, that the run's lease outlives it."""
-
-    def __init__(self, http: Http, steps: RunSteps, journal: Journal, timing: Timing, lease_until: datetime) -> None:
-        self._http = http
-        self._steps = steps
-        self._journal = journal
-        self._timing = timing
-        self._lease_until = lease_until
-
-    async def request(self, method: str, url: str, **options: Json) -> Response:
-        """Send one request; renews the lease first when it would end before the call can."""
-        # A public call has just renewed the lease by writing its intent, and nothing may come between the two.
-        if not self._steps.sending and self._lease_until - utc_now() < self._timing.longest_call:
-            await self._journal.write(self._steps.write_for())
-            self._lease_until = utc_now() + self._timing.lease
-        return await self._http.request(method, url, **options)
 
 
 class Run:
@@ -149,8 +136,8 @@ class Run:
         steps.intent = claimed.intent
         return steps
 
-    async def execute(self) -> Ending | None:
-        """Do what can be done now and return how it ended; None when the post is no longer ours.
+    async def execute(self) -> Ending:
+        """Do what can be done now and return how it ended.
 
         Database failures are raised: the lease then runs out and another run goes on from the stored steps.
         """
@@ -158,13 +145,14 @@ class Run:
             return await self._execute()
         except LeaseLostError:
             _log.info("lease_lost", post_id=self._claimed.id, lease_id=self._claimed.lease_id)
-            return None
+            # Changes nothing of a post that is not ours, and gives the connection back where the post was deleted.
+            return self._ending(PostStatus.PENDING)
         except PostponedError as postponed:
             return self._ending(PostStatus.PENDING, not_before=utc_now() + postponed.delay)
         except UnprovenError as unproven:
             return self._unproven(unproven.cause)
         except PlatformError as error:
-            return self._failed_attempt(error)
+            return self._failed_attempt(error, own_fault=isinstance(error, TooLateError))
         except DATABASE_AWAY:
             raise
         except Exception:  # noqa: BLE001 -- the boundary of a connector call: our own fault must not lose the post
@@ -177,15 +165,19 @@ class Run:
         connector = self._tools.connector(claimed.platform)
         if connector is None:
             return self._invalid(f'Platform "{claimed.platform}" is not supported')
+        if claimed.locked_away:
+            message = "The stored credentials cannot be opened with the keys of this server"
+            return self._failed(PlatformError(ErrorCode.UNKNOWN_ERROR, message), own_fault=True, called=False)
         if claimed.account is None:
             return self._invalid(f"Platform connection not found: {claimed.platform_id}")
         if claimed.refused:
             return self._dead_credentials()
         if not claimed.parts:
-            checked = self._tools.check(claimed)
+            checked = await self._tools.check(claimed)
             if checked.problem is not None and claimed.intent is None:
                 return self._invalid(checked.problem, checked.items)
-            self._steps = self._new_steps(new_parts(claimed.id, checked.parts))
+            # A post that was under way when the rules changed has to be asked about in the form it had.
+            self._steps = self._new_steps(new_parts(claimed.id, checked.parts or (claimed.content,)))
         if claimed.token_expires_at is not None and claimed.token_expires_at - utc_now() < REFRESH_MARGIN:
             await self._refresh(connector)
         while True:
@@ -194,7 +186,7 @@ class Run:
             except PlatformError as error:
                 if error.retry is not Retry.REFRESH or self._refreshed:
                     raise
-                await self._refresh(connector)
+                await self._refresh(connector, error)
 
     async def _send(self, connector: Connector) -> Ending:
         assert self._claimed.account is not None
@@ -211,9 +203,15 @@ class Run:
             await connector.publish(post, self._steps, http)
         return self._published()
 
-    async def _refresh(self, connector: Connector) -> None:
+    async def _refresh(self, connector: Connector, cause: PlatformError | None = None) -> None:
         self._refreshed = True
-        grant = await self._tools.refresh(self._claimed, connector)
+        try:
+            grant = await self._tools.refresh(self._claimed, connector)
+        except PlatformError as refusal:
+            if cause is None or refusal.code is not ErrorCode.PLATFORM_AUTH_EXPIRED or refusal.status is not None:
+                raise
+            # There was nothing to ask for new credentials with: what the platform said is the reason (row F1).
+            raise cause from refusal
         assert self._claimed.account is not None
         account = replace(self._claimed.account, credentials=grant.credentials)
         self._claimed = replace(self._claimed, account=account, token_expires_at=grant.expires_at)
@@ -228,13 +226,17 @@ class Run:
         over = intent.began_at + self._timing.longest_call
         if utc_now() < over:
             return self._ending(PostStatus.PENDING, not_before=over, intent=stored)
+        # A question without an answer is no look at the platform: the connector must not count it as one.
+        unanswered = stored.get("unanswered", 0)
+        questions = intent.asked + unanswered
         asked = {**stored, "asked": intent.asked + 1}
-        delay = timedelta(seconds=min(QUESTION_DELAY_SECONDS * 2**intent.asked, 60.0))
+        delay = timedelta(seconds=min(QUESTION_DELAY_SECONDS * 2**questions, 60.0))
         try:
             outcome = await connector.reconcile(post, intent, self._steps, http)
         except PlatformError as error:
+            asked = {**stored, "unanswered": unanswered + 1}
             if error.retry is Retry.REFRESH and not self._refreshed:
-                await self._refresh(connector)
+                await self._refresh(connector, error)
                 delay = timedelta(0)
             elif error.retry is Retry.WAIT:
                 delay = min(error.wait or DEFAULT_RATE_LIMIT_WAIT, self._timing.longest_wait)
@@ -244,19 +246,24 @@ class Run:
             return None
         if isinstance(outcome, NotPublished):
             return self._not_published(stored)
-        if outcome.never or intent.asked + 1 >= MAX_QUESTIONS:
+        if outcome.never or questions + 1 >= MAX_QUESTIONS:
             return self._outcome_unknown()
         return self._ending(PostStatus.PENDING, not_before=utc_now() + delay, intent=asked)
 
     def _not_published(self, stored: dict[str, Json]) -> Ending | None:
         """The call provably did nothing: send again, unless it has been tried often enough."""
         self._steps.intent = None
+        cause = stored.get("cause") or {}
+        if not cause:
+            # The run was killed before it could count its failure; a post that kills its worker must end some time.
+            self._claimed = replace(self._claimed, failures=self._claimed.failures + 1)
         if self._claimed.failures < self._timing.attempts:
             return None
-        cause = stored.get("cause") or {}
         code = ErrorCode(cause.get("code", ErrorCode.TIMEOUT_ERROR))
-        message = cause.get("message", RAW_MESSAGES.get(code, "The platform could not be reached"))
-        return self._failed(PlatformError(code, message, status=cause.get("status"), raw=cause.get("raw")))
+        error = PlatformError(
+            code, cause.get("message", RAW_MESSAGES[code]), status=cause.get("status"), raw=cause.get("raw")
+        )
+        return self._failed(error, called=False, logged=bool(cause))
 
     def _unproven(self, cause: PlatformError) -> Ending:
         """Keep the intent: the call may have been carried out, so its outcome is asked for and it is not repeated."""
@@ -294,9 +301,9 @@ class Run:
         """Decide between another attempt and the end (errors.md 5.1, what the engine does by itself)."""
         failures = self._claimed.failures + 1
         if error.retry is Retry.WAIT:
-            wait = self._timing.held_delay(error.wait if error.wait is not None else DEFAULT_RATE_LIMIT_WAIT)
+            wait = error.wait if error.wait is not None else DEFAULT_RATE_LIMIT_WAIT
             if wait <= self._timing.longest_wait:
-                until = utc_now() + wait
+                until = utc_now() + self._timing.held_delay(wait)
                 held = until if error.scope is not Scope.POST else None
                 logs = self._failure_logs(error, retryable=True)
                 return self._ending(PostStatus.PENDING, not_before=until, held_until=held, logs=logs)
@@ -307,7 +314,13 @@ class Run:
         return self._failed(error, own_fault=own_fault)
 
     def _failed(
-        self, error: PlatformError, *, own_fault: bool = False, items: Json = None, called: bool = True
+        self,
+        error: PlatformError,
+        *,
+        own_fault: bool = False,
+        items: Json = None,
+        called: bool = True,
+        logged: bool = False,
     ) -> Ending:
         if self._steps.intent is not None and error.code is not ErrorCode.PUBLISH_OUTCOME_UNKNOWN:
             # Whatever stopped us, an earlier call of ours may have published: nobody may send the post again unasked.
@@ -330,7 +343,7 @@ class Run:
             parts=self._steps.stored_parts(),
             error=shown,
             refused=error.code is ErrorCode.PLATFORM_AUTH_EXPIRED,
-            logs=self._failure_logs(error, retryable=retryable, items=items, called=called),
+            logs=() if logged else self._failure_logs(error, retryable=retryable, items=items, called=called),
         )
 
     def _invalid(self, message: str, items: Json = None) -> Ending:

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from postpost.clock import utc_now
 from postpost.ids import new_id
-from postpost.platforms.base import ErrorCode, Intent, Json, PlatformError, Published, Retry
+from postpost.platforms.base import ErrorCode, Http, Intent, Json, PlatformError, Published, Response, Retry
 from postpost.posts.rules import PostStatus
 from postpost.posts.store import LogEntry
 from postpost.publishing.store import StepWrite
@@ -32,6 +32,13 @@ class UnprovenError(Exception):
     def __init__(self, cause: PlatformError) -> None:
         super().__init__(cause.message)
         self.cause = cause
+
+
+class TooLateError(PlatformError):
+    """The intent took so long to commit that its call might outlive what others wait for: nothing was sent."""
+
+    def __init__(self) -> None:
+        super().__init__(ErrorCode.UNKNOWN_ERROR, "The database answered too slowly", retry=Retry.BACK_OFF)
 
 
 class Journal(Protocol):
@@ -119,7 +126,7 @@ class RunSteps:
         """Run the call that shows part `part` to the world, at most once, with its intent committed before it.
 
         The result of the last part is not written here: it is committed with the end of the post, in one
-        transaction. Raises UnprovenError when the call broke and may have been carried out.
+        transaction. Raises UnprovenError when the call broke and may have been carried out, TooLateError before it.
         """
         state = self.parts[part]
         if state["status"] == PostStatus.PUBLISHED:
@@ -138,7 +145,7 @@ class RunSteps:
         self.attempt_logged = self.attempt_counted = True
         if time.monotonic() - begun > self._timing.start_deadline.total_seconds():
             # Too late to be sure that the call is over when others think it is: do not send, begin anew.
-            raise PlatformError(ErrorCode.UNKNOWN_ERROR, "The database answered too slowly", retry=Retry.BACK_OFF)
+            raise TooLateError
         self.intent = intent
         self.sending = True
         try:
@@ -184,6 +191,25 @@ class RunSteps:
             retry_count=self._retry_count,
             metadata=self.part_metadata(part),
         )
+
+
+class LeasedHttp:
+    """HTTP that makes sure, before each call, that the run's lease outlives it."""
+
+    def __init__(self, http: Http, steps: RunSteps, journal: Journal, timing: Timing, lease_until: datetime) -> None:
+        self._http = http
+        self._steps = steps
+        self._journal = journal
+        self._timing = timing
+        self._lease_until = lease_until
+
+    async def request(self, method: str, url: str, **options: Json) -> Response:
+        """Send one request; renews the lease first when it would end before the call can."""
+        # A public call has just renewed the lease by writing its intent, and nothing may come between the two.
+        if not self._steps.sending and self._lease_until - utc_now() < self._timing.longest_call:
+            await self._journal.write(self._steps.write_for())
+            self._lease_until = utc_now() + self._timing.lease
+        return await self._http.request(method, url, **options)
 
 
 def intent_of(stored: dict[str, Json]) -> Intent:

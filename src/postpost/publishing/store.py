@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from postpost.database.pool import Connection, Row
-from postpost.platforms.base import Json
 from postpost.posts.store import LogEntry
+from postpost.values import Json
 
 # No lock. Index: post_groups_due.
 _FETCH_NEXT_DUE = "SELECT min(due_at) FROM post_groups WHERE due_at IS NOT NULL"
@@ -45,7 +45,8 @@ async def claim_due_groups(connection: Connection, now: datetime, most: int) -> 
 
 # Locks the connections of these posts in id order. Indexes: platform_posts_pkey, connections (account_id, platform_id).
 _LOCK_CONNECTIONS_OF_POSTS = """
-    SELECT p.id AS post_id, c.id AS connection_id, c.busy_until, c.held_until
+    SELECT p.id AS post_id, c.id AS connection_id, c.busy_until, c.held_until,
+           CASE p.status WHEN 'pending' THEN coalesce(p.not_before, $2) <= $2 ELSE p.lease_until < $2 END AS can_run
     FROM platform_posts p
     JOIN connections c ON c.account_id = p.account_id AND c.platform_id = p.platform_id
     WHERE p.id = ANY($1::text[]) AND p.status IN ('pending', 'processing')
@@ -54,20 +55,27 @@ _LOCK_CONNECTIONS_OF_POSTS = """
 """
 
 
-async def lock_connections_of_posts(connection: Connection, post_ids: Sequence[str]) -> list[Row]:
+async def lock_connections_of_posts(connection: Connection, post_ids: Sequence[str], now: datetime) -> list[Row]:
     """Hold the connections through which these posts go out. Posts that ended or lost their connection have no row."""
-    return list(await connection.fetch(_LOCK_CONNECTIONS_OF_POSTS, list(post_ids)))
+    return list(await connection.fetch(_LOCK_CONNECTIONS_OF_POSTS, list(post_ids), now))
 
 
 # Under lock_connections_of_posts; locks the posts. A post is taken when it waits and may be tried now, or when the
-# lease of whoever held it is over. Indexes: platform_posts_pkey, post_groups_pkey, connections_pkey.
+# lease of whoever held it is over. The groups come first, weakly: the log's foreign key needs them, and a delete that
+# holds one of them waits for its posts. Indexes: platform_posts_pkey, post_groups_pkey, connections_pkey.
 _CLAIM_POSTS = """
-    WITH before AS (
+    WITH held_groups AS (
+        SELECT g.id FROM post_groups g
+        WHERE g.id IN (SELECT p.group_id FROM platform_posts p WHERE p.id = ANY($1::text[]))
+        ORDER BY g.id FOR KEY SHARE
+    ), before AS (
         SELECT p.id, p.begun, w.lease_id, w.connection_id
         FROM unnest($1::text[], $2::text[], $3::text[]) AS w (post_id, lease_id, connection_id)
         JOIN platform_posts p ON p.id = w.post_id
-        WHERE (p.status = 'pending' AND (p.not_before IS NULL OR p.not_before <= $4))
-           OR (p.status = 'processing' AND p.lease_until < $4)
+        WHERE (SELECT count(*) FROM held_groups) > 0 AND (
+            (p.status = 'pending' AND (p.not_before IS NULL OR p.not_before <= $4))
+            OR (p.status = 'processing' AND p.lease_until < $4)
+        )
         ORDER BY p.id
         FOR UPDATE OF p
     ), taken AS (
@@ -130,9 +138,17 @@ class StepWrite:
     attempted: bool = False
 
 
-# Locks the posts it changes, each held by its lease's run alone. Indexes: platform_posts_pkey, connections_pkey.
+# Locks the groups of the log entries weakly (see claim_posts), then the connections whose lease it prolongs, then the
+# posts, each held by its lease's run alone. Indexes: post_groups_pkey, platform_posts_pkey, connections_pkey.
 _WRITE_STEPS = """
-    WITH written AS (
+    WITH held_groups AS (
+        SELECT id FROM post_groups WHERE id = ANY($11::text[]) ORDER BY id FOR KEY SHARE
+    ), held_connections AS (
+        SELECT c.id FROM connections c
+        JOIN unnest($2::text[], $3::text[]) AS w (lease_id, connection_id)
+            ON c.id = w.connection_id AND c.busy_lease = w.lease_id
+        WHERE c.busy_until < $10 ORDER BY c.id FOR NO KEY UPDATE OF c
+    ), written AS (
         UPDATE platform_posts p SET
             steps = CASE WHEN w.steps = '{}' THEN p.steps ELSE p.steps || w.steps END,
             intent = CASE WHEN w.clear_intent THEN NULL ELSE coalesce(w.intent, p.intent) END,
@@ -144,18 +160,19 @@ _WRITE_STEPS = """
             $1::text[], $2::text[], $3::text[], $4::jsonb[], $5::jsonb[], $6::boolean[], $7::jsonb[], $17::boolean[]
         ) AS w (post_id, lease_id, connection_id, steps, intent, clear_intent, parts, attempted)
         WHERE p.id = w.post_id AND p.lease_id = w.lease_id AND p.status = 'processing'
-        RETURNING p.id, p.lease_id, w.connection_id
+          AND (SELECT count(*) FROM held_groups) + (SELECT count(*) FROM held_connections) >= 0
+        RETURNING p.lease_id, w.connection_id
     ), busy AS (
         UPDATE connections c SET busy_until = $9
         FROM written WHERE c.id = written.connection_id AND c.busy_lease = written.lease_id AND c.busy_until < $10
     ), logged AS (
         INSERT INTO post_logs (group_id, post_id, platform, event, retry_count, metadata, created_at)
         SELECT l.group_id, l.post_id, l.platform, l.event, l.retry_count, l.metadata, $8
-        FROM unnest($11::text[], $12::text[], $13::text[], $14::text[], $15::int[], $16::jsonb[])
-            AS l (group_id, post_id, platform, event, retry_count, metadata)
-        JOIN written ON written.id = l.post_id
+        FROM unnest($11::text[], $12::text[], $13::text[], $14::text[], $15::int[], $16::jsonb[], $18::text[])
+            AS l (group_id, post_id, platform, event, retry_count, metadata, lease_id)
+        JOIN written ON written.lease_id = l.lease_id
     )
-    SELECT id FROM written
+    SELECT lease_id FROM written
 """
 
 
@@ -164,8 +181,9 @@ async def write_steps(
 ) -> set[str]:
     """Apply the writes whose run still holds its post and prolong those leases to `until`.
 
-    Returns the ids of the posts that were written; a missing one has lost its lease or was deleted. Connections are
-    only touched when their own lease ends before `renew_before`.
+    Returns the leases under which something was written: two runs of one post, one of them late, may be in the same
+    batch. A missing one was lost, or its post deleted. Connections are only touched when their own lease ends before
+    `renew_before`.
     """
     logs = [write.log for write in writes if write.log is not None]
     rows = await connection.fetch(
@@ -187,8 +205,9 @@ async def write_steps(
         [log.retry_count for log in logs],
         [log.metadata for log in logs],
         [write.attempted for write in writes],
+        [write.lease_id for write in writes if write.log is not None],
     )
-    return {row["id"] for row in rows}
+    return {row["lease_id"] for row in rows}
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,8 +238,8 @@ class Ending:
     logs: tuple[LogEntry, ...] = ()
 
 
-# Locks the groups whose posts ended, then the connections, each in id order: the roll-up of two posts of one group
-# never runs at once. Indexes: post_groups_pkey, connections_pkey.
+# Locks the groups of the posts, then the connections, each in id order: the roll-up of two posts of one group never
+# runs at once, and a delete is over or has not begun. Indexes: post_groups_pkey, connections_pkey.
 _LOCK_FOR_ENDINGS = """
     WITH held_groups AS (
         SELECT id FROM post_groups WHERE id = ANY($1::text[]) ORDER BY id FOR NO KEY UPDATE
@@ -235,12 +254,13 @@ async def lock_for_endings(connection: Connection, endings: Sequence[Ending]) ->
     """Hold the groups and connections that these endings touch."""
     await connection.fetchrow(
         _LOCK_FOR_ENDINGS,
-        sorted({ending.group_id for ending in endings if ending.status != "pending"}),
+        sorted({ending.group_id for ending in endings}),
         sorted({ending.connection_id for ending in endings if ending.connection_id is not None}),
     )
 
 
-# Under lock_for_endings; locks the posts. Indexes: platform_posts_pkey, connections_pkey.
+# Under lock_for_endings; locks the posts. The connection is given back by its own lease, even where the post is gone.
+# Indexes: platform_posts_pkey, connections_pkey.
 _WRITE_ENDINGS = """
     WITH given AS (
         SELECT * FROM unnest(
@@ -257,7 +277,7 @@ _WRITE_ENDINGS = """
             updated_at = $15::timestamptz, published_at = CASE WHEN e.status = 'published' THEN $15::timestamptz END
         FROM given e
         WHERE p.id = e.post_id AND p.lease_id = e.lease_id AND p.status = 'processing'
-        RETURNING p.id, e.lease_id, e.connection_id, e.status, e.error, e.held_until, e.refused
+        RETURNING e.lease_id
     ), released AS (
         UPDATE connections c SET
             busy_lease = NULL, busy_until = NULL, updated_at = $15,
@@ -269,14 +289,14 @@ _WRITE_ENDINGS = """
                             ELSE c.last_error_at END,
             held_until = coalesce(e.held_until, c.held_until),
             refused_at = CASE WHEN e.refused THEN coalesce(c.refused_at, $15) ELSE c.refused_at END
-        FROM ended e WHERE c.id = e.connection_id AND c.busy_lease = e.lease_id
+        FROM given e WHERE c.id = e.connection_id AND c.busy_lease = e.lease_id
     )
-    SELECT id FROM ended
+    SELECT lease_id FROM ended
 """
 
 
 async def write_endings(connection: Connection, endings: Sequence[Ending], now: datetime) -> set[str]:
-    """Store how runs ended and release their connections; returns the posts whose run still held them."""
+    """Store how runs ended and release their connections; returns the leases of those that still held their post."""
     rows = await connection.fetch(
         _WRITE_ENDINGS,
         [ending.post_id for ending in endings],
@@ -296,7 +316,7 @@ async def write_endings(connection: Connection, endings: Sequence[Ending], now: 
         now,
         [ending.attempted for ending in endings],
     )
-    return {row["id"] for row in rows}
+    return {row["lease_id"] for row in rows}
 
 
 # No lock beyond lock_for_endings. Index: platform_posts_group.

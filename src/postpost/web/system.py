@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 from litestar import MediaType, Request, Response, get
+from litestar.types import ASGIApp
 
 from postpost import __version__, errors
 from postpost.connections import routes as connection_routes
@@ -24,13 +25,13 @@ _docs_body = docs_page(_document)
 
 
 @get("/health/live")
-async def live() -> Response[bytes]:
+async def live() -> ASGIApp:
     """Say that the process answers."""
     return json_response({"status": "ok"})
 
 
 @get("/health/ready")
-async def ready(request: AnyRequest) -> Response[bytes]:
+async def ready(request: AnyRequest) -> ASGIApp:
     """Say whether requests can be served: the database answers and has the schema that this version needs."""
     async with services_of(request).database.connection() as connection:
         revision = await fetch_revision(connection)
