@@ -101,12 +101,19 @@ async def update_account(connection: Connection, account_id: str, changes: Mappi
     return affected(await connection.execute(query, account_id, *[changes[name] for name in names])) == 1
 
 
+# Locks the groups it deletes and their posts. Indexes: post_groups_by_created, post_logs_group.
+_DELETE_GROUPS_OF_ACCOUNT = """
+    WITH gone AS (DELETE FROM post_groups WHERE account_id = $1 RETURNING id)
+    DELETE FROM post_logs USING gone WHERE post_logs.group_id = gone.id
+"""
+
 # Locks the account and, through the cascades, everything that is its own. Index: accounts_pkey.
 _DELETE_ACCOUNT = "DELETE FROM accounts WHERE id = $1"
 
 
 async def delete_account(connection: Connection, account_id: str) -> bool:
     """Delete an account with its posts and connections; its keys stay, to be answered with A3."""
+    await connection.execute(_DELETE_GROUPS_OF_ACCOUNT, account_id)
     return affected(await connection.execute(_DELETE_ACCOUNT, account_id)) == 1
 
 

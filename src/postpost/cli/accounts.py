@@ -239,7 +239,7 @@ def show_(
         ("name", account.display_name),
         ("state", state(_state_word(account))),
         ("plan", f"{account.plan or 'the default'}: {plan.name if plan else 'none holds, requests are refused'}"),
-        ("own entitlements", ", ".join(f"{key}={value}" for key, value in account.entitlements.items())),
+        ("own entitlements", msgspec.json.encode(account.entitlements).decode() if account.entitlements else None),
         ("seats", account.seats),
         ("workspaces", account.workspaces),
         ("admin", account.admin),

@@ -119,7 +119,10 @@ def _table(story: Story) -> Table:
         for group in story.groups
         for index, post in enumerate(group.posts)
     ]
-    return table(("post group", "platform post", "status", "posted id or error", "after its time"), rows)
+    columns = ("post group", "platform post", "status", "posted id or error", "latency")
+    shown = table(columns, rows, whole=("platform post", "status", "latency"))
+    shown.caption = "latency: from the time of the post until it was out, or had failed"
+    return shown
 
 
 async def _play(screen: _Screen) -> Story:

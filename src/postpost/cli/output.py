@@ -91,11 +91,11 @@ def state(word: str) -> Text:
     return Text(word, style=_STYLES.get(word, ""))
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str | None = None) -> Table:
-    """Return a table with these columns."""
-    made = Table(title=title, title_justify="left", header_style="bold")
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, whole: Sequence[str] = ()) -> Table:
+    """Return a table with these columns; those in `whole` are never broken into lines."""
+    made = Table(header_style="bold")
     for column in columns:
-        made.add_column(column, overflow="fold")
+        made.add_column(column, overflow="fold", no_wrap=column in whole)
     for row in rows:
         made.add_row(*(cell(value) for value in row))
     return made
@@ -111,9 +111,9 @@ def facts(rows: Iterable[tuple[str, object]]) -> Table:
     return made
 
 
-def show(columns: Sequence[str], rows: Sequence[Sequence[object]], *, none: str, title: str | None = None) -> None:
+def show(columns: Sequence[str], rows: Sequence[Sequence[object]], *, none: str) -> None:
     """Print a table, or the sentence `none` where it would be empty."""
     if rows:
-        console().print(table(columns, rows, title=title))
+        console().print(table(columns, rows))
     else:
         say(none)

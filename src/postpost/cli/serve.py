@@ -10,11 +10,12 @@ import typer
 from rich.panel import Panel
 
 from postpost import doctor as checks
+from postpost import logs
 from postpost.accounts.service import create_first_account
 from postpost.cli import options
 from postpost.cli.output import console, facts, hint, print_json, say, show, state
 from postpost.cli.running import FAILED, load_settings, require_schema, run
-from postpost.config import Settings
+from postpost.config import LogFormat, LogLevel, Settings
 from postpost.config_kinds import MAX_PORT
 from postpost.database.migrate import fetch_revision, migrate
 from postpost.doctor import Check, State
@@ -78,6 +79,8 @@ def migrate_(as_json: options.AsJson = False) -> None:
 
 def doctor(as_json: options.AsJson = False) -> None:
     """Check the configuration and what it leads to; exit code 1 when something is wrong."""
+    # The settings may be what is wrong, so their log level is not asked for.
+    logs.configure(LogFormat.AUTO, LogLevel.ERROR)
     found = run(checks.examine())
     if as_json:
         print_json({"ok": not checks.any_failed(found), "checks": found})

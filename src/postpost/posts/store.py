@@ -159,13 +159,18 @@ def _charge_columns(charges: Charges) -> tuple[list[str], list[datetime], list[s
     )
 
 
-# Under lock_group; the cascades take posts and log with it. Index: post_groups_pkey.
+# Under lock_group; the cascade takes the posts with it and waits for whoever writes one. Index: post_groups_pkey.
 _DELETE_GROUP = "DELETE FROM post_groups WHERE id = $1 AND account_id = $2"
+
+# A statement of its own after the group is gone: its snapshot holds what the last writer logged. Index:
+# post_logs_group.
+_DELETE_LOGS = "DELETE FROM post_logs WHERE group_id = $1"
 
 
 async def delete_group(connection: Connection, account_id: str, group_id: str) -> None:
     """Delete a held group with its platform posts and its log."""
     await connection.execute(_DELETE_GROUP, group_id, account_id)
+    await connection.execute(_DELETE_LOGS, group_id)
 
 
 # Under lock_group. Indexes: post_groups_pkey, platform_posts_group.

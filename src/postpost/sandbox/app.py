@@ -142,6 +142,10 @@ async def _misbehave(platform: LookAlike, route: Route, call: Call, fault: Fault
             # The post is made even when the client gives up meanwhile, as a slow server would make it.
             await call.wait(fault.delay_seconds)
             return _handle(route, call)
+        case Kind.SLOW_AFTER_ACCEPT:
+            reply = _handle(route, call)
+            await call.wait(fault.delay_seconds)
+            return reply
         case Kind.AUTH_EXPIRED:
             raise ValueError("an expired token is found before a call is handled")
         case _:

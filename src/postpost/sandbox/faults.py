@@ -22,6 +22,9 @@ class Kind(StrEnum):
     RESET_AFTER_ACCEPT = "reset_after_accept"
     """Store the post, then close the connection without an answer: the crash case."""
     SLOW = "slow"
+    """Wait, then do as always: the post does not exist before the delay is over."""
+    SLOW_AFTER_ACCEPT = "slow_after_accept"
+    """Store the post, then wait with the answer: whoever gives up or dies meanwhile does not know of it."""
     AUTH_EXPIRED = "auth_expired"
     """Any authorised call finds its token expired."""
     REJECT = "reject"
@@ -29,7 +32,7 @@ class Kind(StrEnum):
 
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=MAX_SECONDS)]
 
-_DEFAULT_DELAY_SECONDS = {Kind.TIMEOUT: 60.0, Kind.SLOW: 2.0}
+_DEFAULT_DELAY_SECONDS = {Kind.TIMEOUT: 60.0, Kind.SLOW: 2.0, Kind.SLOW_AFTER_ACCEPT: 2.0}
 
 
 class Fault(msgspec.Struct, rename="camel", forbid_unknown_fields=True):

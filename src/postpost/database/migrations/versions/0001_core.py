@@ -134,10 +134,12 @@ STATEMENTS = (
     CREATE INDEX platform_posts_in_hand ON platform_posts (updated_at)
         WHERE status IN ('pending', 'processing')
     """,
+    # No foreign key to the group: its check would lock the group under the post, while a delete locks the post under
+    # the group, and the two would meet in a deadlock. Whoever deletes a group deletes its log afterwards.
     """
     CREATE TABLE post_logs (
         seq bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-        group_id text COLLATE "C" NOT NULL REFERENCES post_groups (id) ON DELETE CASCADE,
+        group_id text COLLATE "C" NOT NULL,
         post_id text COLLATE "C",
         platform text COLLATE "C",
         event text COLLATE "C" NOT NULL,
