@@ -50,6 +50,8 @@ _SUSPECT = re.compile(r'sk_|eyJ|[="@]|bearer|basic|oauth|[0-9]:[a-z0-9_-]{30}', 
 """Every pattern above needs one of these; most texts in a log have none, and need one look instead of eight."""
 
 _SERVER_LOGGERS = ("uvicorn", "uvicorn.error", "uvicorn.access")
+_TALKATIVE_LOGGERS = ("alembic", "uvicorn.error", "pgqueuer")
+"""Libraries whose everyday events say nothing to an operator: theirs are shown from warnings on."""
 
 
 def configure(form: LogFormat, level: LogLevel, stream: TextIO | None = None) -> None:
@@ -102,6 +104,8 @@ def _configure_libraries(out: TextIO, severity: int, shared: list[Processor], re
         logger = logging.getLogger(name)
         logger.handlers.clear()
         logger.propagate = True
+    for name in _TALKATIVE_LOGGERS:
+        logging.getLogger(name).setLevel(max(severity, logging.WARNING) if severity > logging.DEBUG else severity)
     logging.captureWarnings(capture=True)
 
 
@@ -111,9 +115,7 @@ def _to_json(event: EventDict, **_: Any) -> str:
 
 def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     """Take secrets out of an event: whole values by their names, parts of texts by their patterns."""
-    if (
-        event.get("event") == ACCESS_EVENT
-    ):  # method, route template, status and time: nothing to search, on every request
+    if event.get("event") == ACCESS_EVENT:  # has a method, a template, a status and a time: no place for a secret
         return event
     for name, value in event.items():
         if not name.startswith("_"):  # structlog's own, dropped before the line is written

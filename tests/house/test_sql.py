@@ -39,10 +39,14 @@ WITHOUT_ACCOUNT = {
     "accounts/store.py: fetch_accounts": "an operator's list of all accounts",
     "accounts/store.py: fetch_accounts_by_email": "an operator looks for an account",
     "accounts/store.py: has_accounts": "says yes or no",
+    "connections/store.py: fetch_stored_credentials": "doctor tries whether the key opens them",
+    "connections/store.py: has_sandbox_connections": "doctor asks whether a sandbox is needed",
     "connections/store.py: claim_refresh": "id of a connection that the engine has claimed",
     "connections/store.py: store_credentials": "id of a connection that the engine has claimed",
     "connections/store.py: release_refresh": "id of a connection that the engine has claimed",
+    "posts/store.py: fetch_entries": "takes pairs of account and group, for requests of several accounts at once",
     "posts/store.py: insert_logs": "writes lines of groups that the caller holds",
+    "posts/store_operating.py: fetch_group_owner": "an operator knows a group's id and asks whose it is",
     "posts/store_intake.py: delete_old_keys": "housekeeping over all accounts, by age",
 }
 """Store functions that take no account, each with the reason."""

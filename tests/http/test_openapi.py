@@ -184,7 +184,7 @@ def test_docs_page_when_rendered_then_text_is_escaped_and_code_is_marked() -> No
 @pytest.mark.parametrize(
     "shown",
     [
-        "curl -X DELETE &#39;http://localhost:8000/api/v1/delete-post/664f1a2b3c4d5e6f7a8b9c0d&#39;",
+        "curl -X DELETE &#39;http://localhost:8080/api/v1/delete-post/664f1a2b3c4d5e6f7a8b9c0d&#39;",
         "-H &#34;x-api-key: $POSTPOST_API_KEY&#34;",
         "It&#39;\\&#39;&#39;s here",
         "Content is required",

@@ -179,7 +179,7 @@ async def fetch_stored_credentials(connection: Connection, most: int) -> list[by
     return [row["credentials"] for row in await connection.fetch(_FETCH_STORED_CREDENTIALS, most)]
 
 
-# No lock. Reads until the first one, over all accounts.
+# No lock. Reads the whole table up to the first one, for an operator's command.
 _HAS_SANDBOX_CONNECTIONS = "SELECT EXISTS (SELECT FROM connections WHERE sandbox)"
 
 

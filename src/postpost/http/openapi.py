@@ -280,7 +280,7 @@ def _curl(document: Document, method: str, path: str, operation: Document) -> st
     for parameter in operation["parameters"]:
         if parameter["in"] == "path":
             path = path.replace("{" + parameter["name"] + "}", parameter.get("example", parameter["name"].upper()))
-    address = path if path.startswith("http") else f"http://localhost:8000{path}"
+    address = path if path.startswith("http") else f"http://localhost:8080{path}"
     lines = [f"curl -X {method} '{address}'" if method != "GET" else f"curl '{address}'"]
     if operation["security"]:
         lines.append('-H "x-api-key: $POSTPOST_API_KEY"')

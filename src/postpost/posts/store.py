@@ -127,6 +127,7 @@ _ADD_CHARGES = """
         DO UPDATE SET used = greatest(usage_counters.used + excluded.used, 0)
 """
 
+# Locks usage_counters rows. Index: usage_counters_pkey.
 _TAKE_BACK_CHARGES = """
     UPDATE usage_counters u SET used = greatest(u.used - c.used, 0)
     FROM unnest($1::text[], $2::timestamptz[], $3::text[], $4::int[]) AS c (billing_id, period_start, platform_id, used)
@@ -162,8 +163,8 @@ def _charge_columns(charges: Charges) -> tuple[list[str], list[datetime], list[s
 # Under lock_group; the cascade takes the posts with it and waits for whoever writes one. Index: post_groups_pkey.
 _DELETE_GROUP = "DELETE FROM post_groups WHERE id = $1 AND account_id = $2"
 
-# A statement of its own after the group is gone: its snapshot holds what the last writer logged. Index:
-# post_logs_group.
+# A statement of its own after the group is gone: its snapshot holds what the last writer logged. Locks the lines that
+# it deletes. Index: post_logs_group.
 _DELETE_LOGS = "DELETE FROM post_logs WHERE group_id = $1"
 
 

@@ -149,7 +149,7 @@ async def fetch_intake_facts(
 
 
 # One statement for the whole batch. Row locks: usage_counters rows, in sorted order, under the billing accounts'
-# locks. The foreign keys are checked at the statement's end, when the groups are there.
+# locks (index usage_counters_pkey). The foreign keys are checked at the statement's end, when the groups are there.
 _INSERT_GROUPS = """
     WITH new_groups AS (
         INSERT INTO post_groups
