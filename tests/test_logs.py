@@ -112,9 +112,19 @@ def test_server_when_it_had_its_own_handler_then_its_lines_come_once():
     logging.getLogger("uvicorn").addHandler(logging.StreamHandler(stream))
     configure(LogFormat.JSON, LogLevel.INFO, stream)
 
-    logging.getLogger("uvicorn.error").info("started")
+    logging.getLogger("uvicorn.error").warning("started")
 
     assert logged(stream)["event"] == "started"
+
+
+@pytest.mark.parametrize(("level", "shown"), [(LogLevel.INFO, False), (LogLevel.DEBUG, True)])
+def test_library_when_it_tells_of_everyday_things_then_shown_only_for_debugging(level: LogLevel, shown: bool):
+    stream = io.StringIO()
+    configure(LogFormat.JSON, level, stream)
+
+    logging.getLogger("pgqueuer").info("dispatching")
+
+    assert ("dispatching" in stream.getvalue()) is shown
 
 
 def test_configure_when_called_again_then_lines_come_once_and_to_the_new_stream():
@@ -122,7 +132,7 @@ def test_configure_when_called_again_then_lines_come_once_and_to_the_new_stream(
     configure(LogFormat.JSON, LogLevel.INFO, first)
     configure(LogFormat.JSON, LogLevel.INFO, second)
 
-    logging.getLogger("pgqueuer").info("theirs")
+    logging.getLogger("pgqueuer").warning("theirs")
     structlog.get_logger().info("ours")
 
     assert first.getvalue() == ""

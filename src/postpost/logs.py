@@ -51,7 +51,7 @@ _SUSPECT = re.compile(r'sk_|eyJ|[="@]|bearer|basic|oauth|[0-9]:[a-z0-9_-]{30}', 
 
 _SERVER_LOGGERS = ("uvicorn", "uvicorn.error", "uvicorn.access")
 _TALKATIVE_LOGGERS = ("alembic", "uvicorn.error", "pgqueuer")
-"""Libraries whose everyday events say nothing to an operator: theirs are shown from warnings on."""
+"""Libraries whose everyday events say nothing to an operator: theirs are shown from warnings on, unless debugging."""
 
 
 def configure(form: LogFormat, level: LogLevel, stream: TextIO | None = None) -> None:
@@ -105,7 +105,7 @@ def _configure_libraries(out: TextIO, severity: int, shared: list[Processor], re
         logger.handlers.clear()
         logger.propagate = True
     for name in _TALKATIVE_LOGGERS:
-        logging.getLogger(name).setLevel(max(severity, logging.WARNING) if severity > logging.DEBUG else severity)
+        logging.getLogger(name).setLevel(severity if severity <= logging.DEBUG else logging.WARNING)
     logging.captureWarnings(capture=True)
 
 

@@ -207,9 +207,9 @@ async def test_retry_when_the_body_is_empty_then_it_is_read_as_an_object(api):
 
 
 async def test_retry_when_the_post_failed_for_real_then_it_is_published(system):
-    await system.connect("twitter-1", "bluesky-b")
+    await system.connect("twitter-1", "mastodon-4")
     await system.fault("twitter-1", "reject")
-    group = await system.create("twitter-1", "bluesky-b", at=in_future(seconds=-1))
+    group = await system.create("twitter-1", "mastodon-4", at=in_future(seconds=-1))
     assert [entry["status"] for entry in await system.ended(group)] == ["failed", "published"]
     assert await system.status(group) == "partially_published"
     assert (await retry(system, group)).body["retried"] == ["twitter-1"]
@@ -217,5 +217,5 @@ async def test_retry_when_the_post_failed_for_real_then_it_is_published(system):
     entries = await system.ended(group)
     assert [entry["status"] for entry in entries] == ["published", "published"]
     assert await system.status(group) == "published"
-    assert len(await system.posted("bluesky-b")) == 1
-    assert await used(system.database, system.account_id) == {"twitter-1": 1, "bluesky-b": 1}
+    assert len(await system.posted("mastodon-4")) == 1
+    assert await used(system.database, system.account_id) == {"twitter-1": 1, "mastodon-4": 1}

@@ -128,10 +128,22 @@ _ADD_CHARGES = """
 """
 
 # Locks usage_counters rows. Index: usage_counters_pkey.
+# Locks usage_counters rows in sorted order too: the join alone would visit them as the planner likes, and two of these
+# could wait for each other. Index: usage_counters_pkey.
 _TAKE_BACK_CHARGES = """
-    UPDATE usage_counters u SET used = greatest(u.used - c.used, 0)
-    FROM unnest($1::text[], $2::timestamptz[], $3::text[], $4::int[]) AS c (billing_id, period_start, platform_id, used)
-    WHERE u.billing_account_id = c.billing_id AND u.period_start = c.period_start AND u.platform_id = c.platform_id
+    WITH held AS (
+        SELECT u.billing_account_id, u.period_start, u.platform_id, c.used
+        FROM unnest($1::text[], $2::timestamptz[], $3::text[], $4::int[])
+            AS c (billing_id, period_start, platform_id, used)
+        JOIN usage_counters u
+          ON u.billing_account_id = c.billing_id AND u.period_start = c.period_start AND u.platform_id = c.platform_id
+        ORDER BY u.billing_account_id, u.period_start, u.platform_id
+        FOR NO KEY UPDATE OF u
+    )
+    UPDATE usage_counters u SET used = greatest(u.used - held.used, 0)
+    FROM held
+    WHERE u.billing_account_id = held.billing_account_id AND u.period_start = held.period_start
+      AND u.platform_id = held.platform_id
 """
 
 Charges = Mapping[tuple[str, datetime, str], int]
