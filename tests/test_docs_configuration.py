@@ -1,3 +1,5 @@
+"""docs/configuration.md says what postpost.config declares."""
+
 import re
 import tomllib
 from pathlib import Path

@@ -290,8 +290,7 @@ class Settings:
 
         A blank value counts as not set. Raises ConfigError with every value that cannot be used, not the first only.
         """
-        if environ is None:
-            environ = os.environ  # noqa: TID251 - the one place that reads the environment
+        environ = _environment() if environ is None else environ
         values: dict[str, Any] = {}
         problems: list[str] = []
         for name, setting in SETTINGS.items():
@@ -326,13 +325,21 @@ def variable_name(name: str) -> str:
     return PREFIX + name.upper()
 
 
-def unknown_variables(environ: Mapping[str, str]) -> dict[str, str | None]:
-    """Return the POSTPOST_ variables that no setting reads, each with the known name that looks most like it."""
+def unknown_variables(environ: Mapping[str, str] | None = None) -> dict[str, str | None]:
+    """Return the POSTPOST_ variables that no setting reads, each with the known name that looks most like it.
+
+    Without `environ` they are those of the process.
+    """
+    environ = _environment() if environ is None else environ
     known = {name.upper(): variable_name(name) for name in SETTINGS}
     unknown = sorted(name for name in environ if name.startswith(PREFIX) and name not in {*known.values(), *_NOT_OURS})
     # The prefix is left out of the comparison: every name has it, so that all would look alike.
     nearest = {name: difflib.get_close_matches(name.removeprefix(PREFIX), known, 1) for name in unknown}
     return {name: known[found[0]] if found else None for name, found in nearest.items()}
+
+
+def _environment() -> Mapping[str, str]:
+    return os.environ  # noqa: TID251 - the one place that reads the environment
 
 
 def _find(name: str, setting: Setting, environ: Mapping[str, str]) -> tuple[str, str]:

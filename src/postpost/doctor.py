@@ -4,7 +4,7 @@ import asyncio
 import os
 import stat
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
 
@@ -56,11 +56,9 @@ def any_failed(checks: list[Check]) -> bool:
 
 async def examine() -> list[Check]:
     """Examine everything, in the order in which it would be mended."""
-    # The environment itself is looked at for names that no setting has.
-    environ: Mapping[str, str] = os.environ  # noqa: TID251
-    checks = [Check("version", State.OK, f"PostPost {__version__}"), *_unknown(environ)]
+    checks = [Check("version", State.OK, f"PostPost {__version__}"), *_unknown()]
     try:
-        settings = Settings.load(environ)
+        settings = Settings.load()
     except ConfigError as error:
         how = "correct the variable, see docs/configuration.md"
         return [*checks, *(Check("settings", State.FAILED, problem, how) for problem in error.problems)]
@@ -74,8 +72,8 @@ async def examine() -> list[Check]:
     return checks
 
 
-def _unknown(environ: Mapping[str, str]) -> Iterator[Check]:
-    for name, meant in unknown_variables(environ).items():
+def _unknown() -> Iterator[Check]:
+    for name, meant in unknown_variables().items():
         if meant is None:
             yield Check("settings", State.WARNING, f"{name} is no setting", "remove it if it was meant for PostPost")
         else:

@@ -114,7 +114,9 @@ def test_sql_constants_when_tree_is_read_then_each_says_what_it_locks_and_which_
 def test_sql_made_in_a_function_when_tree_is_read_then_its_docstring_says_what_it_locks_and_which_index() -> None:
     silent = []
     for path, function in _store_functions():
-        inner = [node for node in ast.walk(function) if isinstance(node, ast.JoinedStr) and SQL.search(_string_of(node))]
+        inner = [
+            node for node in ast.walk(function) if isinstance(node, ast.JoinedStr) and SQL.search(_string_of(node))
+        ]
         if inner and not _says_enough(ast.get_docstring(function) or ""):
             silent.append(place(path, function))
     none_found(silent)
@@ -184,7 +186,11 @@ def _string_of(node: ast.AST) -> str:
 
 def _says_enough(said: str) -> bool:
     locks = re.search(r"\block(?:s|ed|_\w+)?\b|(?:Insert|Append)s only", said, re.IGNORECASE)
-    index = re.search(r"\bindex(?:es)?\b|\bprimary key\b|_pkey\b|(?:Insert|Append)s only|at most one row|whole table", said, re.IGNORECASE)
+    index = re.search(
+        r"\bindex(?:es)?\b|\bprimary key\b|_pkey\b|(?:Insert|Append)s only|at most one row|whole table",
+        said,
+        re.IGNORECASE,
+    )
     return bool(locks and index)
 
 

@@ -11,8 +11,8 @@ from litestar.params import FromPath
 from structlog.testing import capture_logs
 
 from postpost.errors import A1, C14, G1, G2, ApiError, LimitExceeded
-from postpost.ids import is_id
 from postpost.http.transport import EXCEPTION_HANDLERS, Transport, early_stages, is_database_away, json_response
+from postpost.ids import is_id
 
 SECRET = "sk_canary_secret"
 
@@ -303,6 +303,9 @@ async def test_transport_when_the_scope_is_not_http_then_it_goes_through_untouch
         (asyncpg.CrashShutdownError("crashed"), True),
         (asyncpg.CannotConnectNowError("starting"), True),
         (asyncpg.TooManyConnectionsError("full"), True),
+        (asyncpg.LockNotAvailableError("held too long"), True),
+        (asyncpg.DeadlockDetectedError("a circle"), True),
+        (asyncpg.InternalClientError("cannot switch to state 11"), True),
         (asyncpg.InterfaceError("connection is closed"), True),
         (asyncpg.InterfaceError("cannot call Connection.fetch(): the underlying connection is closed"), True),
         (asyncpg.InterfaceError("pool is closing"), True),

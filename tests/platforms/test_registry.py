@@ -1,3 +1,5 @@
+"""The connectors' registry: its order, and how a connector is found."""
+
 import re
 
 from postpost.platforms import CONNECTORS, connector

@@ -13,9 +13,9 @@ pytestmark = pytest.mark.anyio
 USED = "Idempotency key was used with a different request"
 
 
-async def post(api, key, *, body=None, url_of=None, **options):
+async def post(api, name, *, body=None, url_of=None, **options):
     body = {"content": "Hello", "platforms": ["twitter-1"]} if body is None else body
-    headers = {"Idempotency-Key": key, **options.pop("headers", {})}
+    headers = {"Idempotency-Key": name, **options.pop("headers", {})}
     return await (url_of or api).call("POST", "/create-post", json=body, headers=headers, **options)
 
 

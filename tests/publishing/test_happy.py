@@ -1,3 +1,5 @@
+"""One post for all four platforms, from the API to the sandbox."""
+
 import pytest
 from tests.factories import FOUR, now
 

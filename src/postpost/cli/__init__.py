@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from postpost import __version__
-from postpost.cli import accounts, connections, demo, keys, posts, serve, usage
+from postpost.cli import accounts, connections, demo, keys, options, posts, serve, usage
 from postpost.cli.output import say
 from postpost.cli.running import Commands
 
@@ -28,7 +28,10 @@ def _print_version(wanted: bool) -> None:
 @app.callback()
 def _program(
     _version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+        bool,
+        typer.Option(
+            "--version", metavar=options.FLAG, callback=_print_version, is_eager=True, help="Print the version."
+        ),
     ] = False,
 ) -> None:
     return None

@@ -22,7 +22,10 @@ app = typer.Typer(help="Make, change and list accounts.", no_args_is_help=True)
 
 MAX_SEATS = 1_000_000
 
-Which = Annotated[str, typer.Argument(metavar="ID|EMAIL", help="The account.", show_default=False)]
+Which = Annotated[
+    str | None,
+    typer.Argument(metavar="ID|EMAIL", help="The account; --account names it as well.", show_default=False),
+]
 Email = Annotated[str, typer.Option("--email", parser=options.read_email, metavar="EMAIL", help="E-mail address.")]
 NewEmail = Annotated[
     str | None, typer.Option("--email", parser=options.read_email, metavar="EMAIL", help="E-mail address.")
@@ -43,20 +46,25 @@ NoEntitlement = Annotated[
 ]
 Seats = Annotated[str | None, typer.Option("--seats", metavar="N|none", help="Connected accounts that are paid for.")]
 Workspaces = Annotated[
-    bool | None, typer.Option("--workspaces/--no-workspaces", help="Whether it may have managed users.")
+    bool | None,
+    typer.Option("--workspaces/--no-workspaces", metavar=options.FLAG, help="Whether it may have managed users."),
 ]
-Admin = Annotated[bool | None, typer.Option("--admin/--no-admin", help="Whether it has admin rights.")]
+Admin = Annotated[
+    bool | None, typer.Option("--admin/--no-admin", metavar=options.FLAG, help="Whether it has admin rights.")
+]
 Active = Annotated[
     bool | None,
     typer.Option(
-        "--active/--inactive", help="Whether it may do anything; --inactive makes its scheduled posts drafts."
+        "--active/--inactive",
+        metavar=options.FLAG,
+        help="Whether it may do anything; --inactive makes its scheduled posts drafts.",
     ),
 ]
 Hold = Annotated[str | None, typer.Option("--hold", parser=options.read_text, metavar="REASON", help="Put it on hold.")]
 HoldUntil = Annotated[
     str | None, typer.Option("--hold-until", metavar="TIME", help="When the hold ends; without it never.")
 ]
-NoHold = Annotated[bool, typer.Option("--no-hold", help="End the hold.")]
+NoHold = Annotated[bool, typer.Option("--no-hold", metavar=options.FLAG, help="End the hold.")]
 Parent = Annotated[
     str | None,
     typer.Option("--parent", metavar="ID|EMAIL|none", help="Account that manages and pays; `none` detaches it."),
@@ -120,7 +128,7 @@ async def _create(new: NewAccount, changes: dict[str, object], parent: str | Non
     ),
 )
 def change(
-    which: Which,
+    which: Which = None,
     email: NewEmail = None,
     display_name: Name = None,
     plan: PlanKey = None,
@@ -134,6 +142,7 @@ def change(
     no_hold: NoHold = False,
     active: Active = None,
     parent: Parent = None,
+    account: options.Account = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Change an account: only what is named is changed."""
@@ -155,17 +164,17 @@ def change(
         changes["seats"] = _read_seats(seats)
     if not changes and not granted and not withdrawn and parent is None:
         raise typer.BadParameter("say what to change; `postpost accounts set --help` lists it.")
-    account, drafts = run(_change(which, changes, granted, withdrawn, parent))
+    changed, drafts = run(_change(options.named(which, account), changes, granted, withdrawn, parent))
     if as_json:
-        print_json({**msgspec.to_builtins(account), "movedToDraft": drafts})
+        print_json({**msgspec.to_builtins(changed), "movedToDraft": drafts})
         return
-    say(f"Changed account {account.account_id}.")
+    say(f"Changed account {changed.account_id}.")
     if drafts:
         say(f"{drafts} scheduled post groups are drafts now; their times are kept.")
 
 
 async def _change(
-    which: str, changes: dict[str, object], granted: Mapping[str, Json], withdrawn: list[str], parent: str | None
+    which: str | None, changes: dict[str, object], granted: Mapping[str, Json], withdrawn: list[str], parent: str | None
 ) -> tuple[AccountView, int]:
     async with open_services() as services:
         account = await options.choose_account(services.database, which)
@@ -183,7 +192,9 @@ async def _change(
 
 @app.command("list", epilog=options.examples("postpost accounts list", "postpost accounts list --json"))
 def list_(
-    most: Annotated[int, typer.Option("--limit", min=1, max=1_000_000, help="Most accounts, oldest first.")] = 1000,
+    most: Annotated[
+        int, typer.Option("--limit", metavar="N", min=1, max=1_000_000, help="Most accounts, oldest first.")
+    ] = 1000,
     as_json: options.AsJson = False,
 ) -> None:
     """List accounts, oldest first."""
@@ -218,15 +229,16 @@ async def _list(most: int) -> list[AccountView]:
 
 @app.command("show", epilog=options.examples("postpost accounts show", "postpost accounts show ann@example.com --json"))
 def show_(
-    which: Annotated[str | None, typer.Argument(metavar="ID|EMAIL", help="The account.", show_default=False)] = None,
+    which: Which = None,
+    account: options.Account = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Show an account with what it may do."""
-    account, plan, connected, keys = run(_show(which))
+    found, plan, connected, keys = run(_show(options.named(which, account)))
     if as_json:
         print_json(
             {
-                **msgspec.to_builtins(account),
+                **msgspec.to_builtins(found),
                 "activePlan": _plan_json(plan),
                 "connections": connected,
                 "activeKeys": keys,
@@ -234,23 +246,23 @@ def show_(
         )
         return
     rows: list[tuple[str, object]] = [
-        ("id", account.account_id),
-        ("e-mail", account.email),
-        ("name", account.display_name),
-        ("state", state(_state_word(account))),
-        ("plan", f"{account.plan or 'the default'}: {plan.name if plan else 'none holds, requests are refused'}"),
-        ("own entitlements", msgspec.json.encode(account.entitlements).decode() if account.entitlements else None),
-        ("seats", account.seats),
-        ("workspaces", account.workspaces),
-        ("admin", account.admin),
-        ("parent", account.parent_id),
-        ("made", account.created_at),
+        ("id", found.account_id),
+        ("e-mail", found.email),
+        ("name", found.display_name),
+        ("state", state(_state_word(found))),
+        ("plan", f"{found.plan or 'the default'}: {plan.name if plan else 'none holds, requests are refused'}"),
+        ("own entitlements", msgspec.json.encode(found.entitlements).decode() if found.entitlements else None),
+        ("seats", found.seats),
+        ("workspaces", found.workspaces),
+        ("admin", found.admin),
+        ("parent", found.parent_id),
+        ("made", found.created_at),
         ("connections", connected),
         ("active keys", keys),
     ]
-    if account.hold is not None:
-        until = f" until {account.hold.until}" if account.hold.until else ""
-        rows.insert(4, ("hold", f"{account.hold.reason}{until}"))
+    if found.hold is not None:
+        until = f" until {found.hold.until}" if found.hold.until else ""
+        rows.insert(4, ("hold", f"{found.hold.reason}{until}"))
     console().print(facts(rows))
 
 
@@ -266,16 +278,20 @@ async def _show(which: str | None) -> tuple[AccountView, ActivePlan | None, int,
 
 @app.command(epilog=options.examples("postpost accounts delete ann@example.com", "postpost accounts delete ID --yes"))
 def delete(
-    which: Which,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    which: Which = None,
+    account: options.Account = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", metavar=options.FLAG, help="Do not ask.")] = False,
     as_json: options.AsJson = False,
 ) -> None:
     """Delete an account with its posts and connections; what is on the platforms stays there."""
-    account = run(_delete(which, asked=not yes))
+    name = options.named(which, account)
+    if name is None:
+        raise typer.BadParameter("say which account to delete, by its id or e-mail address.")
+    deleted = run(_delete(name, asked=not yes))
     if as_json:
-        print_json({"accountId": account.account_id, "deleted": True})
+        print_json({"accountId": deleted.account_id, "deleted": True})
     else:
-        say(f"Deleted account {account.account_id}.")
+        say(f"Deleted account {deleted.account_id}.")
 
 
 async def _delete(which: str, *, asked: bool) -> AccountView:

@@ -20,7 +20,20 @@ app = typer.Typer(help="Connect, list, test and remove social accounts.", no_arg
 
 FROM_STDIN = "-"
 
-PlatformId = Annotated[str, typer.Argument(metavar="PLATFORM_ID", help="As `list` shows it, mastodon-109876 say.")]
+PlatformId = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="PLATFORM_ID",
+        help="As `list` shows it, mastodon-109876 say; or --platform with --id.",
+        show_default=False,
+    ),
+]
+Platform = Annotated[
+    str | None, typer.Option("--platform", parser=options.read_platform, metavar="NAME", help="The platform.")
+]
+ExternalId = Annotated[
+    str | None, typer.Option("--id", parser=options.read_external_id, metavar="ID", help="The account's id there.")
+]
 
 
 @app.command(
@@ -48,7 +61,7 @@ def add(
         typer.Option("--username", parser=options.read_text, metavar="NAME", help="Name to show; else the platform's."),
     ] = None,
     sandbox: Annotated[
-        bool, typer.Option("--sandbox", help="Connect to the look-alike; needs no credentials.")
+        bool, typer.Option("--sandbox", metavar=options.FLAG, help="Connect to the look-alike; needs no credentials.")
     ] = False,
     credential: Annotated[
         list[str] | None,
@@ -173,9 +186,15 @@ async def _list(text: str | None) -> list[ConnectionView]:
 
 
 @app.command("test", epilog=options.examples("postpost connections test mastodon-109876 --account ann@example.com"))
-def check(platform_id: PlatformId, account: options.Account = None, as_json: options.AsJson = False) -> None:
+def check(
+    platform_id: PlatformId = None,
+    platform: Platform = None,
+    external_id: ExternalId = None,
+    account: options.Account = None,
+    as_json: options.AsJson = False,
+) -> None:
     """Ask the platform whose the credentials are; exit code 1 when they do not work."""
-    found = run(_test(account, platform_id))
+    found = run(_test(account, _one_of(platform_id, platform, external_id)))
     if as_json:
         print_json(found)
     else:
@@ -198,13 +217,29 @@ async def _test(text: str | None, platform_id: str) -> ConnectionCheck:
 
 
 @app.command(epilog=options.examples("postpost connections remove mastodon-109876 --account ann@example.com"))
-def remove(platform_id: PlatformId, account: options.Account = None, as_json: options.AsJson = False) -> None:
+def remove(
+    platform_id: PlatformId = None,
+    platform: Platform = None,
+    external_id: ExternalId = None,
+    account: options.Account = None,
+    as_json: options.AsJson = False,
+) -> None:
     """Disconnect a social account; posts that still wait for it will fail."""
-    run(_remove(account, platform_id))
+    named = _one_of(platform_id, platform, external_id)
+    run(_remove(account, named))
     if as_json:
-        print_json({"platformId": platform_id, "removed": True})
+        print_json({"platformId": named, "removed": True})
     else:
-        say(f"Removed {platform_id}.")
+        say(f"Removed {named}.")
+
+
+def _one_of(platform_id: str | None, platform: str | None, external_id: str | None) -> str:
+    """Return the compound id, given as it is or in its two parts."""
+    if platform_id is not None and platform is None and external_id is None:
+        return platform_id
+    if platform_id is None and platform is not None and external_id is not None:
+        return f"{platform}-{external_id}"
+    raise typer.BadParameter("name the connection by its platform id, or with --platform and --id.")
 
 
 async def _remove(text: str | None, platform_id: str) -> None:

@@ -15,7 +15,10 @@ from postpost.ids import normal_id
 from postpost.platforms import CONNECTORS
 from postpost.times import parse_filter_date
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+FLAG = ""
+"""Value that the help shows for an option that takes none."""
+
+AsJson = Annotated[bool, typer.Option("--json", metavar=FLAG, help="Print JSON for machines.")]
 Account = Annotated[
     str | None,
     typer.Option("--account", metavar="ID|EMAIL", help="Whose; may be left out while there is one account only."),
@@ -23,7 +26,9 @@ Account = Annotated[
 Host = Annotated[str | None, typer.Option("--host", metavar="HOST", help="Address to listen on.", show_default=False)]
 Port = Annotated[
     int | None,
-    typer.Option("--port", min=0, max=65535, help="Port to listen on; 0 is any free one.", show_default=False),
+    typer.Option(
+        "--port", metavar="N", min=0, max=65535, help="Port to listen on; 0 is any free one.", show_default=False
+    ),
 ]
 
 NONE = "none"
@@ -109,6 +114,13 @@ async def choose_account(database: Database, text: str | None) -> AccountView:
         raise CommandError(f"There is no account {text!r}", listing)
     ids = ", ".join(account.account_id for account in found)
     raise CommandError(f"Several accounts have the address {text}: {ids}", "name one of them by its id.")
+
+
+def named(argument: str | None, option: str | None) -> str | None:
+    """Return which account is meant where it may be given as an argument or with --account."""
+    if argument is not None and option is not None:
+        raise typer.BadParameter("name the account once, as an argument or with --account.")
+    return argument if option is None else option
 
 
 def group_id_of(text: str) -> str:

@@ -32,9 +32,12 @@ Owner = Annotated[
 @app.command("list", epilog=options.examples("postpost posts list", "postpost posts list --status failed --json"))
 def list_(
     account: options.Account = None,
-    status: Annotated[GroupStatus | None, typer.Option("--status", help="Only groups of this status.")] = None,
-    page: Annotated[int, typer.Option("--page", min=1, max=MAX_PAGE)] = 1,
-    limit: Annotated[int, typer.Option("--limit", min=1, max=MAX_LIMIT, help="Groups on a page.")] = 20,
+    status: Annotated[
+        GroupStatus | None,
+        typer.Option("--status", metavar="STATUS", help=f"Only groups of this status: {', '.join(GroupStatus)}."),
+    ] = None,
+    page: Annotated[int, typer.Option("--page", metavar="N", min=1, max=MAX_PAGE, help="Page, from 1.")] = 1,
+    limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, max=MAX_LIMIT, help="Groups on a page.")] = 20,
     as_json: options.AsJson = False,
 ) -> None:
     """List an account's post groups, newest first."""
@@ -140,7 +143,7 @@ def retry(
     group_id: GroupId,
     account: Owner = None,
     unknown_outcome: Annotated[
-        bool, typer.Option("--unknown-outcome", help="Also send again what may be live already.")
+        bool, typer.Option("--unknown-outcome", metavar=options.FLAG, help="Also send again what may be live already.")
     ] = False,
     as_json: options.AsJson = False,
 ) -> None:

@@ -49,13 +49,8 @@ def _argument(argument: Any) -> str:
 
 def _option(option: Any) -> str:
     names = "/".join([option.opts[0], *option.secondary_opts])
-    value = "" if option.is_flag else f" {option.metavar or _kind(option)}"
+    value = f" {option.metavar}" if option.metavar else ""
     return f"{names}{value}"
-
-
-def _kind(option: Any) -> str:
-    choices = getattr(option.type, "choices", None)
-    return "|".join(str(choice) for choice in choices) if choices else "N"
 
 
 def _safe(text: str) -> str:

@@ -74,10 +74,11 @@ def sentence_of(error: Exception) -> str | None:
             return f"The platform says: {error.message}{status}."
         case asyncpg.PostgresError() | asyncpg.InterfaceError():
             return f"The database does not do what it should: {_one_line(error)}. Next step: {_DOCTOR}"
-        case TimeoutError():
-            return f"The database did not answer in time. Next step: {_DOCTOR}"
+        case OSError() if error.filename is not None:
+            return f"{error.filename} cannot be used: {error.strerror}. Next step: {_DOCTOR}"
         case OSError():
-            return f"Something cannot be reached or opened: {_one_line(error)}. Next step: {_DOCTOR}"
+            # Calls to platforms have failures of their own above; what else is reached over a network is the database.
+            return f"The database cannot be reached: {_one_line(error)}. Next step: {_DOCTOR}"
         case _:
             return None
 

@@ -40,7 +40,9 @@ _ANY_ADDRESS = {"0.0.0.0": LOOPBACK, "::": "::1"}  # noqa: S104 -- looked for, n
 def up(
     host: options.Host = None,
     port: options.Port = None,
-    sandbox: Annotated[bool, typer.Option("--sandbox", help="Run the look-alike platforms too.")] = False,
+    sandbox: Annotated[
+        bool, typer.Option("--sandbox", metavar=options.FLAG, help="Run the look-alike platforms too.")
+    ] = False,
     as_json: options.AsJson = False,
 ) -> None:
     """Run everything in one process: database, migrations, API and worker, with --sandbox the look-alike platforms."""

@@ -84,7 +84,9 @@ def set_(
         str,
         typer.Option("--platform-id", parser=options.read_platform_id, metavar="ID", help="The connected account."),
     ],
-    used: Annotated[int, typer.Option("--used", min=0, max=MAX_USED, help="Platform posts used in this period.")],
+    used: Annotated[
+        int, typer.Option("--used", metavar="N", min=0, max=MAX_USED, help="Platform posts used in this period.")
+    ],
     account: options.Account = None,
     as_json: options.AsJson = False,
 ) -> None:

@@ -1,7 +1,8 @@
 """Use cases of connections: add, list, test, remove, and refresh credentials one process at a time."""
 
+import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 import msgspec
@@ -15,6 +16,7 @@ from postpost.errors import ApiError
 from postpost.ids import new_id
 from postpost.platforms import connector as connector_of
 from postpost.platforms.base import (
+    RAW_MESSAGES,
     Account,
     App,
     Connected,
@@ -80,6 +82,14 @@ class Outside:
     settings: Settings
     vault: Vault
     http: Http
+    running: set[asyncio.Task[Identity]] = field(default_factory=set, repr=False)
+    """Connection tests under way: the event loop itself holds tasks only weakly."""
+
+    def forget(self, task: asyncio.Task[Identity]) -> None:
+        """Let a test go that has ended; a failure that came too late for its answer concerns nobody."""
+        self.running.discard(task)
+        if not task.cancelled():
+            task.exception()
 
     def base_url(self, row: Row) -> str:
         """Return the API address of a connection: the sandbox, its own instance, or the platform's default."""
@@ -157,6 +167,8 @@ async def check_connection(database: Database, outside: Outside, account_id: str
     prefix, dash, rest = platform_id.partition("-")
     if not (prefix and dash and rest):
         raise ApiError(errors.X1)
+    if "\0" in platform_id:  # PostgreSQL cannot even be asked for it.
+        raise ApiError(errors.X2)
     async with database.connection() as connection:
         row = await store.fetch_connection(connection, account_id, platform_id)
     if row is None:
@@ -165,7 +177,7 @@ async def check_connection(database: Database, outside: Outside, account_id: str
     if connector is None:
         return _result(row, None, f"Unknown platform: {row['platform']}")
     try:
-        identity = await _identify(database, outside, row, connector)
+        identity = await _identify_in_time(database, outside, row, connector)
     except PlatformError as error:
         return _result(row, None, error.message)
     async with database.connection() as connection:
@@ -174,6 +186,17 @@ async def check_connection(database: Database, outside: Outside, account_id: str
         )
         row = await store.fetch_connection(connection, account_id, platform_id) or row
     return _result(row, identity, f"Connected as {identity.username}")
+
+
+async def _identify_in_time(database: Database, outside: Outside, row: Row, connector: Connector) -> Identity:
+    work = asyncio.create_task(_identify(database, outside, row, connector))
+    outside.running.add(work)
+    work.add_done_callback(outside.forget)
+    done, _ = await asyncio.wait({work}, timeout=TEST_TIMEOUT.total_seconds())
+    if not done:
+        # Left to itself and not cancelled: it may hold new credentials that are not stored yet.
+        raise PlatformError(ErrorCode.TIMEOUT_ERROR, RAW_MESSAGES[ErrorCode.TIMEOUT_ERROR])
+    return work.result()
 
 
 async def _identify(database: Database, outside: Outside, row: Row, connector: Connector) -> Identity:

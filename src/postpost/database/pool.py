@@ -34,6 +34,8 @@ DATABASE_AWAY: tuple[type[Exception], ...] = (
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
     asyncpg.TooManyConnectionsError,
+    # What a statement meets that is begun just as the server ends the connection: asyncpg loses its place.
+    asyncpg.InternalClientError,
 )
 """What asyncpg raises when the database cannot be reached or is going down: passing trouble, never a wrong request."""
 
@@ -98,14 +100,25 @@ class Database:
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
         """Lend a connection without a transaction: each statement commits by itself."""
-        async with self.pool.acquire(timeout=ACQUIRE_TIMEOUT_SECONDS) as connection:
+        connection = await self._acquire()
+        try:
             yield connection
+        finally:
+            await self.pool.release(connection)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
         """Lend a connection inside one READ COMMITTED transaction; an exception rolls it back."""
-        async with self.pool.acquire(timeout=ACQUIRE_TIMEOUT_SECONDS) as connection, connection.transaction():
+        async with self.connection() as connection, connection.transaction():
             yield connection
+
+    async def _acquire(self) -> Connection:
+        try:
+            return await self.pool.acquire(timeout=ACQUIRE_TIMEOUT_SECONDS)
+        except asyncpg.PostgresError as error:
+            # The server is there and lets nobody in: the database is taken out of service, restored or renamed. Those
+            # errors look like wrong statements by their SQLSTATE; only here it is known that none was sent.
+            raise asyncpg.CannotConnectNowError(str(error)) from error
 
 
 def _milliseconds(duration: timedelta) -> str:

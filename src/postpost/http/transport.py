@@ -25,8 +25,9 @@ API_ROOT: Final = "/api/"
 _BARE_JSON: Final = b"application/json"
 _REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
 _CLOSED = re.compile(r"(?:connection|pool) is clos(?:ed|ing)")
-_DATABASE_AWAY: Final = ("08", "57P0", "53300")
-"""Beginnings of SQLSTATEs: connection lost, server stopping or starting, too many connections."""
+_DATABASE_AWAY: Final = ("08", "57P0", "53300", "55P03", "40P01")
+"""Beginnings of SQLSTATEs: connection lost, server stopping or starting, too many connections; and what only load
+brings about, a lock that did not come free in time or a deadlock."""
 
 _log = structlog.get_logger("postpost.http")
 _encoder = msgspec.json.Encoder()
@@ -142,7 +143,7 @@ def early_stages(request: Request[Any, Any, Any]) -> Iterator[None]:
 
 
 def is_database_away(exc: BaseException) -> bool:
-    """Say whether `exc` means that the database cannot be reached at the moment (errors.md T6).
+    """Say whether `exc` means that the database cannot be reached or is overloaded at the moment (errors.md T6).
 
     Network errors and time-outs count only when they come out of asyncpg: a missing file is an OSError too.
     """
@@ -150,6 +151,8 @@ def is_database_away(exc: BaseException) -> bool:
         return (exc.sqlstate or "").startswith(_DATABASE_AWAY)
     if isinstance(exc, asyncpg.InterfaceError):
         return _CLOSED.search(str(exc)) is not None
+    if isinstance(exc, asyncpg.InternalClientError):
+        return True  # A statement was begun just as the server ended the connection.
     return isinstance(exc, OSError | TimeoutError) and _came_from_asyncpg(exc)
 
 

@@ -22,6 +22,7 @@ from postpost.posts.actor import Actor
 from postpost.posts.requests import CreateRequest
 from postpost.posts.rules import GroupStatus
 from postpost.posts.store_intake import IntakeFacts, IntakeQuestion, NewGroup
+from postpost.values import Json
 
 INTAKE_BATCH = 64
 """Most create-post requests written in one transaction."""
@@ -57,7 +58,7 @@ class Intake:
         if key is not None:
             if len(key) > MAX_IDEMPOTENCY_KEY:
                 raise ApiError(errors.C12)
-            digest = hashlib.sha256(_canonical.encode(body)).digest()
+            digest = _digest(body)
             async with self._database.connection() as connection:
                 used = await store_intake.fetch_used_key(connection, actor.account_id, key, utc_now())
             if used is not None:
@@ -134,6 +135,21 @@ class _Book:
             if billing_id == actor.billing_id:
                 taken["" if scope == "account" else platform_id] += count
         return taken
+
+
+def _digest(body: Mapping[str, Any]) -> bytes:
+    """Return the same for bodies that are equal as decoded values: order, spacing and `2` or `2.0` do not matter."""
+    return hashlib.sha256(_canonical.encode(_with_whole_numbers(body))).digest()
+
+
+def _with_whole_numbers(value: Json) -> Json:
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, Mapping):
+        return {name: _with_whole_numbers(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_with_whole_numbers(item) for item in value]
+    return value
 
 
 def _new_group(intake: _Intake) -> NewGroup:

@@ -173,22 +173,21 @@ def _read_filter(text: str | None, row: errors.ErrorRow) -> datetime | None:
 
 @dataclass(frozen=True, slots=True)
 class ValidateRequest:
-    """A well-formed validate-post without a group."""
+    """A well-formed validate-post without a group; its media are read apart, since C11 comes before V2."""
 
     content: str
     platform_ids: tuple[str, ...]
     settings: Mapping[str, Json]
-    media: tuple[MediaFacts, ...]
 
 
 def read_validate(body: Mapping[str, Any]) -> ValidateRequest:
-    """Check a validate-post body without `postGroupId`; raises C1 to C6, C9, C10 and V2."""
+    """Check a validate-post body without `postGroupId`; raises C1 to C6, C9 and C10 in that order."""
     content = body.get("content")
     if not isinstance(content, str):
         raise ApiError(errors.C1)
     platform_ids = read_platforms(body.get("platforms"))
     settings = read_settings(body.get("platformSettings", ABSENT), platform_ids)
-    return ValidateRequest(content, platform_ids, settings, read_media(body.get("media")))
+    return ValidateRequest(content, platform_ids, settings)
 
 
 MAX_MEDIA = 35

@@ -113,7 +113,7 @@ class Posts:
     async def validate(self, account_id: str, body: Mapping[str, Any]) -> Validation:
         """Check a stored group, or a post that is not created, against its platforms' rules; stores nothing.
 
-        Raises ApiError V1, or C1 to C11 and V2 where the body itself is wrong.
+        Raises ApiError V1, or C1 to C11 and V2 in that order where the body itself is wrong.
         """
         if not falsy(body.get("postGroupId")):
             return await self._validate_group(account_id, body["postGroupId"])
@@ -123,7 +123,8 @@ class Posts:
         for platform_id in wanted.platform_ids:
             if platform_id not in facts and connector_of(platform_id.partition("-")[0]) is not None:
                 raise ApiError(errors.C11, platformId=platform_id)
-        return await self._check(wanted.platform_ids, wanted.content, wanted.settings, wanted.media, facts)
+        media = requests.read_media(body.get("media"))
+        return await self._check(wanted.platform_ids, wanted.content, wanted.settings, media, facts)
 
     async def _validate_group(self, account_id: str, group_id: Any) -> Validation:
         normal = normal_id(group_id) if isinstance(group_id, str) else None

@@ -340,13 +340,14 @@ async def fetch_page(connection: Connection, wanted: ListFilter) -> list[Row]:
                    row_number() OVER (ORDER BY {order}) AS place
             FROM post_groups g WHERE {where} ORDER BY {order} LIMIT $2 OFFSET $3
         )
-        SELECT total.n AS total, page.*, posts.platform_ids, posts.platforms, posts.statuses
+        SELECT total.n AS total, page.*, posts.platform_ids, posts.platforms, posts.statuses, posts.part_statuses
         FROM (SELECT count(*) AS n FROM post_groups g WHERE {where}) AS total
         LEFT JOIN page ON true
         LEFT JOIN LATERAL (
             SELECT array_agg(p.platform_id ORDER BY p.position) AS platform_ids,
                    array_agg(p.platform ORDER BY p.position) AS platforms,
-                   array_agg(p.status ORDER BY p.position) AS statuses
+                   array_agg(p.status ORDER BY p.position) AS statuses,
+                   jsonb_agg(jsonb_path_query_array(p.parts, '$[*].status') ORDER BY p.position) AS part_statuses
             FROM platform_posts p WHERE p.group_id = page.id
         ) AS posts ON true
         ORDER BY page.place

@@ -5,7 +5,7 @@ from typing import Any, Literal
 import msgspec
 
 from postpost.database.pool import Row
-from postpost.posts.rules import PostStatus
+from postpost.posts.rules import PostStatus, whole_status
 from postpost.times import format_time
 
 GroupStatusName = Literal["draft", "scheduled", "published", "failed", "partially_published"]
@@ -116,6 +116,11 @@ def _part_status(part: str, post: str) -> Any:
     return post if part == PostStatus.SCHEDULED else part
 
 
+def _target_status(post: str, parts: list[str] | None) -> Any:
+    """Return the status of a platform post as a whole: of a thread that is under way, that of its slowest part."""
+    return whole_status(PostStatus(_part_status(part, post)) for part in parts) if parts else post
+
+
 def _error(stored: Any) -> PostErrorView:
     return msgspec.convert(stored, PostErrorView)
 
@@ -126,7 +131,8 @@ def _unless_none(value: Any) -> Any:
 
 def group_view(row: Row) -> GroupView:
     """Return a group as list-posts shows it."""
-    targets = zip(row["platform_ids"], row["platforms"], row["statuses"], strict=True)
+    statuses = map(_target_status, row["statuses"], row["part_statuses"])
+    targets = zip(row["platform_ids"], row["platforms"], statuses, strict=True)
     return GroupView(
         post_group_id=row["id"],
         content=row["content"],

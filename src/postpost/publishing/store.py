@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from postpost.database.pool import Connection, Row
+from postpost.database.pool import Connection, Row, encode_json
 from postpost.posts.store import LogEntry
 from postpost.values import Json
 
@@ -61,21 +61,14 @@ async def lock_connections_of_posts(connection: Connection, post_ids: Sequence[s
 
 
 # Under lock_connections_of_posts; locks the posts. A post is taken when it waits and may be tried now, or when the
-# lease of whoever held it is over. The groups come first, weakly: the log's foreign key needs them, and a delete that
-# holds one of them waits for its posts. Indexes: platform_posts_pkey, post_groups_pkey, connections_pkey.
+# lease of whoever held it is over. Indexes: platform_posts_pkey, post_groups_pkey, connections_pkey.
 _CLAIM_POSTS = """
-    WITH held_groups AS (
-        SELECT g.id FROM post_groups g
-        WHERE g.id IN (SELECT p.group_id FROM platform_posts p WHERE p.id = ANY($1::text[]))
-        ORDER BY g.id FOR KEY SHARE
-    ), before AS (
+    WITH before AS (
         SELECT p.id, p.begun, w.lease_id, w.connection_id
         FROM unnest($1::text[], $2::text[], $3::text[]) AS w (post_id, lease_id, connection_id)
         JOIN platform_posts p ON p.id = w.post_id
-        WHERE (SELECT count(*) FROM held_groups) > 0 AND (
-            (p.status = 'pending' AND (p.not_before IS NULL OR p.not_before <= $4))
-            OR (p.status = 'processing' AND p.lease_until < $4)
-        )
+        WHERE (p.status = 'pending' AND (p.not_before IS NULL OR p.not_before <= $4))
+           OR (p.status = 'processing' AND p.lease_until < $4)
         ORDER BY p.id
         FOR UPDATE OF p
     ), taken AS (
@@ -123,6 +116,11 @@ async def claim_posts(connection: Connection, claims: Sequence[Claim], now: date
     )
 
 
+def _json_text(value: Json) -> str | None:
+    # A list of lists would reach PostgreSQL as one array of two dimensions.
+    return None if value is None else encode_json(value)
+
+
 @dataclass(frozen=True, slots=True)
 class StepWrite:
     """One durable change of a running post. `steps` are merged in; None leaves `intent` and `parts` as they are."""
@@ -138,12 +136,10 @@ class StepWrite:
     attempted: bool = False
 
 
-# Locks the groups of the log entries weakly (see claim_posts), then the connections whose lease it prolongs, then the
-# posts, each held by its lease's run alone. Indexes: post_groups_pkey, platform_posts_pkey, connections_pkey.
+# Locks the connections whose lease it prolongs, then the posts it changes, each held by its lease's run alone: the order
+# of a claim, which may take over from a late run just now. Indexes: platform_posts_pkey, connections_pkey.
 _WRITE_STEPS = """
-    WITH held_groups AS (
-        SELECT id FROM post_groups WHERE id = ANY($11::text[]) ORDER BY id FOR KEY SHARE
-    ), held_connections AS (
+    WITH held_connections AS (
         SELECT c.id FROM connections c
         JOIN unnest($2::text[], $3::text[]) AS w (lease_id, connection_id)
             ON c.id = w.connection_id AND c.busy_lease = w.lease_id
@@ -160,7 +156,7 @@ _WRITE_STEPS = """
             $1::text[], $2::text[], $3::text[], $4::jsonb[], $5::jsonb[], $6::boolean[], $7::jsonb[], $17::boolean[]
         ) AS w (post_id, lease_id, connection_id, steps, intent, clear_intent, parts, attempted)
         WHERE p.id = w.post_id AND p.lease_id = w.lease_id AND p.status = 'processing'
-          AND (SELECT count(*) FROM held_groups) + (SELECT count(*) FROM held_connections) >= 0
+          AND (SELECT count(*) FROM held_connections) >= 0
         RETURNING p.lease_id, w.connection_id
     ), busy AS (
         UPDATE connections c SET busy_until = $9
@@ -181,9 +177,8 @@ async def write_steps(
 ) -> set[str]:
     """Apply the writes whose run still holds its post and prolong those leases to `until`.
 
-    Returns the leases under which something was written: two runs of one post, one of them late, may be in the same
-    batch. A missing one was lost, or its post deleted. Connections are only touched when their own lease ends before
-    `renew_before`.
+    Returns the leases that still held their post: a batch may have a late run of a post beside its present one.
+    Connections are only touched when their own lease ends before `renew_before`.
     """
     logs = [write.log for write in writes if write.log is not None]
     rows = await connection.fetch(
@@ -194,7 +189,7 @@ async def write_steps(
         [write.steps for write in writes],
         [write.intent for write in writes],
         [write.clear_intent for write in writes],
-        [write.parts for write in writes],
+        [_json_text(write.parts) for write in writes],
         now,
         until,
         renew_before,
@@ -238,8 +233,8 @@ class Ending:
     logs: tuple[LogEntry, ...] = ()
 
 
-# Locks the groups of the posts, then the connections, each in id order: the roll-up of two posts of one group never
-# runs at once, and a delete is over or has not begun. Indexes: post_groups_pkey, connections_pkey.
+# Locks the groups whose posts ended, then the connections, each in id order: the roll-up of two posts of one group
+# never runs at once. Indexes: post_groups_pkey, connections_pkey.
 _LOCK_FOR_ENDINGS = """
     WITH held_groups AS (
         SELECT id FROM post_groups WHERE id = ANY($1::text[]) ORDER BY id FOR NO KEY UPDATE
@@ -254,7 +249,7 @@ async def lock_for_endings(connection: Connection, endings: Sequence[Ending]) ->
     """Hold the groups and connections that these endings touch."""
     await connection.fetchrow(
         _LOCK_FOR_ENDINGS,
-        sorted({ending.group_id for ending in endings}),
+        sorted({ending.group_id for ending in endings if ending.status != "pending"}),
         sorted({ending.connection_id for ending in endings if ending.connection_id is not None}),
     )
 
@@ -307,7 +302,7 @@ async def write_endings(connection: Connection, endings: Sequence[Ending], now: 
         [ending.not_before for ending in endings],
         [ending.steps for ending in endings],
         [ending.intent for ending in endings],
-        [ending.parts for ending in endings],
+        [_json_text(ending.parts) for ending in endings],
         [ending.posted_id for ending in endings],
         [ending.url for ending in endings],
         [ending.error for ending in endings],

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import structlog
 from pgqueuer import Queries
+from pgqueuer.errors import RetryRequested
 from pgqueuer.models import Job
 from pgqueuer.qm import QueueManager
 
@@ -23,11 +24,12 @@ JOB_BATCH = 100
 HEARTBEAT_TIMEOUT = timedelta(seconds=10)
 """A job whose worker gives no sign of life for this long is given to another."""
 
-IDLE_POLL = timedelta(seconds=30)
-"""Longest wait of an idle queue consumer; new jobs wake it by NOTIFY."""
+IDLE_POLL = timedelta(seconds=5)
+"""Longest wait of an idle queue consumer. New jobs wake it by NOTIFY, unless its listening connection has just died."""
 
-FORGOTTEN_AFTER = timedelta(seconds=30)
-"""A waiting post that nothing holds back and nobody has taken for this long has lost its job."""
+FORGOTTEN_AFTER = timedelta(seconds=10)
+"""A waiting post that nothing holds back and nobody has taken for this long has lost its job. Where it has not, and the
+queue is merely long, a second job does no harm."""
 
 HOUSEKEEPING_INTERVAL = timedelta(minutes=10)
 RESTART_DELAY_SECONDS = 1.0
@@ -94,7 +96,11 @@ class Worker:
                 await _wait(self._stopping, RESTART_DELAY_SECONDS)
 
     async def _publish(self, job: Job) -> None:
-        await self._publisher.publish(jobs.post_id_of(job.payload), self._tools)
+        try:
+            await self._publisher.publish(jobs.post_id_of(job.payload), self._tools)
+        except DATABASE_AWAY as error:
+            # To the queue every other failure is the end of the job.
+            raise RetryRequested(timedelta(seconds=RESTART_DELAY_SECONDS), type(error).__name__) from error
 
     async def _sweep(self) -> None:
         await self._publisher.sweep(FORGOTTEN_AFTER)
