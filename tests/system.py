@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-from tests import factories
-from tests.eventually import eventually
 
 from postpost import runtime
 from postpost.config import Settings
 from postpost.services import Services
+from tests import factories
+from tests.eventually import eventually
 
 
 @dataclass

@@ -51,9 +51,8 @@ async def open_dsn(settings: Settings) -> AsyncIterator[str]:
         yield settings.database_url
         return
     server = EmbeddedPostgres(settings.home)
-    dsn = await asyncio.to_thread(server.start)
-    try:
-        yield dsn
+    try:  # around the start, too: a signal may end the wait for a server that comes up all the same
+        yield await asyncio.to_thread(server.start)
     finally:
         await asyncio.to_thread(server.close)
 

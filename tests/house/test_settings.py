@@ -4,7 +4,7 @@ import ast
 
 from postpost.config import SETTINGS, variable_name
 from postpost.platforms import CONNECTORS
-from tests.house.source import PACKAGE, dotted, name_of, nodes, none_found, place, text_of
+from tests.house.source import PACKAGE, dotted, name_of, nodes, none_found, place
 
 CONFIG = PACKAGE / "config.py"
 
@@ -57,7 +57,3 @@ def test_clock_when_tree_is_read_then_is_read_in_few_places() -> None:
         )
         and name_of(path) not in allowed
     )
-
-
-def test_text_of_config_when_read_then_has_every_variable_documented_by_its_own_test() -> None:
-    assert "SETTINGS" in text_of(CONFIG)

@@ -1,10 +1,10 @@
 from collections.abc import AsyncIterator
 
 import pytest
-from tests.platforms.journal import Journal
-from tests.platforms.scripted import Scripted, scripted
 
 from postpost.outgoing import HttpClient
+from tests.platforms.journal import Journal
+from tests.platforms.scripted import Scripted, scripted
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@ from collections.abc import Mapping
 from datetime import timedelta
 
 import pytest
-from tests.platforms.journal import NOON
 
 from postpost.platforms.answers import (
     answered_at,
@@ -14,6 +13,7 @@ from postpost.platforms.answers import (
     wait_for_reset,
 )
 from postpost.platforms.base import App, Response
+from tests.platforms.journal import NOON
 
 
 def response(headers: Mapping[str, str]) -> Response:

@@ -5,8 +5,6 @@ from typing import Any
 
 import msgspec
 import pytest
-from tests.platforms.journal import NOON, Journal, make_account, make_post
-from tests.platforms.scripted import Answer, Scripted
 
 from postpost.outgoing import HttpClient
 from postpost.platforms.base import (
@@ -22,6 +20,8 @@ from postpost.platforms.base import (
     Scope,
 )
 from postpost.platforms.bluesky import CONNECTOR, facets, mentioned_handles, session_end, timestamp_id
+from tests.platforms.journal import NOON, Journal, make_account, make_post
+from tests.platforms.scripted import Answer, Scripted
 
 AUTH, CONTENT, LIMITED = ErrorCode.PLATFORM_AUTH_EXPIRED, ErrorCode.INVALID_CONTENT, ErrorCode.RATE_LIMITED
 SERVER, UNKNOWN, TOO_LARGE = ErrorCode.PLATFORM_SERVER_ERROR, ErrorCode.UNKNOWN_ERROR, ErrorCode.CONTENT_TOO_LARGE

@@ -10,7 +10,6 @@ from typing import Any
 import anyio
 import pytest
 import uvicorn
-from tests.platforms.journal import Journal, make_account, make_post
 
 from postpost.outgoing import HttpClient
 from postpost.platforms import CONNECTORS
@@ -27,6 +26,7 @@ from postpost.platforms.base import (
     Undecided,
 )
 from postpost.sandbox.app import create_app
+from tests.platforms.journal import Journal, make_account, make_post
 
 TEXT = "Héllo #wörld & <all> (1) @nobody.invalid a_b https://example.com/a_(b)?c=1&d=2, \\o/ C# 👩‍👩‍👧‍👦 end."
 IDS = {"twitter": "1985855679454986200", "linkedin": "Tz9W5i6ZYG", "bluesky": "did:plc:abc123xyz"}

@@ -3,8 +3,6 @@ from typing import Any
 
 import msgspec
 import pytest
-from tests.platforms.journal import NOON, Journal, make_account, make_post
-from tests.platforms.scripted import Answer, Scripted
 
 from postpost.outgoing import HttpClient
 from postpost.platforms.base import (
@@ -21,6 +19,8 @@ from postpost.platforms.base import (
     Undecided,
 )
 from postpost.platforms.linkedin import CONNECTOR, LINKEDIN_VERSION, classify, little_text, plain_text
+from tests.platforms.journal import NOON, Journal, make_account, make_post
+from tests.platforms.scripted import Answer, Scripted
 
 AUTH, CONTENT, LIMITED = ErrorCode.PLATFORM_AUTH_EXPIRED, ErrorCode.INVALID_CONTENT, ErrorCode.RATE_LIMITED
 SERVER, UNKNOWN, TOO_LARGE = ErrorCode.PLATFORM_SERVER_ERROR, ErrorCode.UNKNOWN_ERROR, ErrorCode.CONTENT_TOO_LARGE

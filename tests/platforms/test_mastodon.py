@@ -2,8 +2,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from tests.platforms.journal import NOON, Journal, make_account, make_post
-from tests.platforms.scripted import Answer, Scripted
 
 from postpost.outgoing import HttpClient
 from postpost.platforms.base import (
@@ -21,6 +19,8 @@ from postpost.platforms.base import (
     Undecided,
 )
 from postpost.platforms.mastodon import CONNECTOR, account_id, instance_facts
+from tests.platforms.journal import NOON, Journal, make_account, make_post
+from tests.platforms.scripted import Answer, Scripted
 
 AUTH, CONTENT, LIMITED = ErrorCode.PLATFORM_AUTH_EXPIRED, ErrorCode.INVALID_CONTENT, ErrorCode.RATE_LIMITED
 SERVER, UNKNOWN, TOO_LARGE = ErrorCode.PLATFORM_SERVER_ERROR, ErrorCode.UNKNOWN_ERROR, ErrorCode.CONTENT_TOO_LARGE

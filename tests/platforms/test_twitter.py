@@ -3,8 +3,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from tests.platforms.journal import NOON, Journal, make_account, make_post
-from tests.platforms.scripted import Answer, Scripted
 
 from postpost.outgoing import HttpClient
 from postpost.platforms.base import (
@@ -20,6 +18,8 @@ from postpost.platforms.base import (
     Undecided,
 )
 from postpost.platforms.twitter import CONNECTOR, TIMELINE_PAGES, normal_text, shown_text
+from tests.platforms.journal import NOON, Journal, make_account, make_post
+from tests.platforms.scripted import Answer, Scripted
 
 AUTH, CONTENT, LIMITED = ErrorCode.PLATFORM_AUTH_EXPIRED, ErrorCode.INVALID_CONTENT, ErrorCode.RATE_LIMITED
 DUPLICATE = Answer(403, {"detail": "You are not allowed to create a Tweet with duplicate content.", "status": 403})

@@ -3,6 +3,7 @@
 from contextlib import asynccontextmanager
 
 import pytest
+
 from tests.publishing.watching import check_notes, watch
 from tests.system import open_system
 

@@ -2,9 +2,8 @@
 
 from datetime import datetime
 
-from tests.eventually import eventually
-
 from postpost.publishing import jobs
+from tests.eventually import eventually
 
 SHORT_EVENT_FIELDS = ("error", "httpStatus", "retryCount", "metadata")
 

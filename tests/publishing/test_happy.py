@@ -1,6 +1,7 @@
 """One post for all four platforms, from the API to the sandbox."""
 
 import pytest
+
 from tests.factories import FOUR, now
 
 pytestmark = pytest.mark.anyio

@@ -3,12 +3,12 @@
 import asyncio
 
 import pytest
+
+from postpost.posts.rules import TRANSITIONS
 from tests.factories import FOUR, in_future, now
 from tests.publishing import looking
 from tests.publishing.looking import events
 from tests.publishing.watching import noted_steps
-
-from postpost.posts.rules import TRANSITIONS
 
 pytestmark = pytest.mark.anyio
 
@@ -90,9 +90,7 @@ async def test_entries_when_waiting_for_the_next_attempt_then_pending_without_er
     assert (entry["status"], "error" in entry) == ("pending", False)
 
 
-@pytest.mark.parametrize(
-    ("rejected", "status"), [((), "published"), ((0,), "partially_published"), ((0, 1), "failed")]
-)
+@pytest.mark.parametrize(("rejected", "status"), [((), "published"), ((0,), "partially_published"), ((0, 1), "failed")])
 async def test_group_when_some_entries_fail_then_its_status_is_rolled_up(system, rejected, status):
     targets = ("twitter-1", "mastodon-2")
     await system.connect(*targets)
@@ -179,7 +177,9 @@ async def test_logs_when_found_wrong_before_the_call_then_no_attempt_and_the_ite
             "metadata": {"errorCode": "PLATFORM_VALIDATION_ERROR", "retryable": False},
         },
     )
-    assert [(item["code"], item["currentValue"], item["maxValue"]) for item in items] == [("CONTENT_TOO_LONG", 301, 300)]
+    assert [(item["code"], item["currentValue"], item["maxValue"]) for item in items] == [
+        ("CONTENT_TOO_LONG", 301, 300)
+    ]
 
 
 async def test_logs_when_rescheduled_and_redrafted_then_each_change_is_noted(idle):
@@ -226,7 +226,8 @@ async def test_retry_when_queued_then_the_failed_entry_is_scheduled_without_erro
             "UPDATE platform_posts SET status = 'failed', error = $2 WHERE id = $1", post["id"], error
         )
         await connection.execute(
-            "UPDATE post_groups SET status = 'failed', processing_status = 'finished', due_at = NULL WHERE id = $1", group
+            "UPDATE post_groups SET status = 'failed', processing_status = 'finished', due_at = NULL WHERE id = $1",
+            group,
         )
     await retry(idle, group)
     [entry] = await idle.entries(group)

@@ -3,6 +3,8 @@
 import asyncio
 
 import pytest
+
+from tests.eventually import eventually
 from tests.factories import FOUR, in_future, now
 from tests.publishing import looking
 
@@ -68,18 +70,19 @@ async def test_update_when_many_race_with_dispatch_then_what_was_promised_is_kep
     ]
 
     async def redraft(group):
-        while True:
-            answer = await change(system, group, status="draft")
-            if answer.status != 200:
-                return False
-            entries = await system.entries(group)
-            assert {entry["status"] for entry in entries} == {"draft"}
-            return True
+        answer = await change(system, group, status="draft")
+        if answer.status == 200:
+            assert {entry["status"] for entry in await system.entries(group)} == {"draft"}
+        return answer.status == 200
 
     async def at_its_time(number, group):
+        """Change one's mind at times around the one at which all are due."""
         due = looking.moment(in_future(seconds=0.02 * number))
-        while looking.moment(now()) < due:
-            await asyncio.sleep(0.001)
+
+        async def is_past():
+            return looking.moment(now()) >= due
+
+        await eventually(is_past)
         return await redraft(group)
 
     drafted = await asyncio.gather(*(at_its_time(number, group) for number, group in enumerate(groups)))
@@ -97,7 +100,10 @@ async def test_update_when_being_processed_then_refused_as_u6(system, body):
     group = await system.create("twitter-1", at=now())
     await looking.until_posts(system, group, lambda row: row["status"] == "processing")
     answer = await change(system, group, **body)
-    assert (answer.status, answer.body) == (400, {"error": "Cannot update post: post is currently in processing status"})
+    assert (answer.status, answer.body) == (
+        400,
+        {"error": "Cannot update post: post is currently in processing status"},
+    )
     assert [entry["status"] for entry in await system.ended(group)] == ["published"]
 
 

@@ -1,14 +1,14 @@
 """The rows F1 to F15 of errors.md 5, one test each, as far as posts without media can meet them."""
 
 import pytest
-from tests.eventually import eventually
-from tests.factories import in_future, now
-from tests.publishing import looking
-from tests.publishing.odd_platform import open_odd_platform
 
 from postpost.connections import store as connections_store
 from postpost.ids import new_id
 from postpost.vault import Vault
+from tests.eventually import eventually
+from tests.factories import in_future, now
+from tests.publishing import looking
+from tests.publishing.odd_platform import open_odd_platform
 
 pytestmark = pytest.mark.anyio
 
@@ -115,7 +115,9 @@ async def test_f6_network_error_when_nobody_answers_at_the_address_then_null_and
     }
 
 
-async def test_f7_timeout_error_when_no_attempt_is_answered_and_the_platform_has_nothing_then_null_and_retryable(system):
+async def test_f7_timeout_error_when_no_attempt_is_answered_and_the_platform_has_nothing_then_null_and_retryable(
+    system,
+):
     await system.connect("bluesky-did:plc:abc")
     await system.fault("bluesky-did:plc:abc", "timeout", times=2)
     assert await error_of(system, "bluesky-did:plc:abc") == {

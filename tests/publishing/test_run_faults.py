@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+
 from tests.eventually import eventually
 from tests.factories import FOUR, now
 from tests.publishing import looking

@@ -1,6 +1,7 @@
 """Threads: parts in order, broken in the middle, taken up again (threading.md 7 and 8)."""
 
 import pytest
+
 from tests.eventually import eventually
 from tests.factories import now
 from tests.publishing import looking
@@ -132,7 +133,11 @@ async def test_thread_when_a_part_waits_for_its_next_attempt_then_the_entries_sa
     await looking.until_posts(system, group, lambda row: row["status"] == "pending" and row["failures"] == 1)
     entries = await system.entries(group)
     assert [entry["status"] for entry in entries] == ["published", "pending", "pending"]
-    assert [("postedId" in entry, "error" in entry) for entry in entries] == [(True, False), (False, False), (False, False)]
+    assert [("postedId" in entry, "error" in entry) for entry in entries] == [
+        (True, False),
+        (False, False),
+        (False, False),
+    ]
 
 
 async def test_thread_when_logged_then_attempts_and_failures_name_the_part(system):

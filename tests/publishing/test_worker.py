@@ -3,11 +3,11 @@
 import asyncio
 
 import pytest
+
+from postpost import runtime
 from tests.eventually import eventually
 from tests.factories import FOUR, now
 from tests.publishing import looking
-
-from postpost import runtime
 
 pytestmark = pytest.mark.anyio
 
@@ -34,7 +34,10 @@ async def published_once(system, targets, each):
 
 def accounts(number):
     """Name accounts, over all four platforms in turn."""
-    return [(f"twitter-{n}", f"linkedin-L{n}", f"bluesky-did:plc:b{n}", f"mastodon-{n}")[n % 4] for n in range(1, number + 1)]
+    return [
+        (f"twitter-{n}", f"linkedin-L{n}", f"bluesky-did:plc:b{n}", f"mastodon-{n}")[n % 4]
+        for n in range(1, number + 1)
+    ]
 
 
 async def terminate_backends(system):
@@ -54,7 +57,9 @@ async def test_worker_when_every_database_connection_is_cut_then_it_recovers_and
             await system.fault(target, "slow", delay=0.1, times=5)
         await create_many(system, targets, 5)
         for _ in range(3):
-            before = await looking.execute(system, "SELECT count(*) AS n FROM platform_posts WHERE status = 'published'")
+            before = await looking.execute(
+                system, "SELECT count(*) AS n FROM platform_posts WHERE status = 'published'"
+            )
 
             async def some_more_are_out(before=before[0]["n"]):
                 rows = await looking.execute(
@@ -93,7 +98,9 @@ async def test_worker_when_stopped_then_it_finishes_what_is_in_hand_and_leaves_t
         await eventually(first_ones_are_out)
         worker.stop()
         await asyncio.wait_for(asyncio.gather(*parts.running), 5)
-        left = await looking.execute(system, "SELECT status, lease_id, intent FROM platform_posts WHERE status <> 'published'")
+        left = await looking.execute(
+            system, "SELECT status, lease_id, intent FROM platform_posts WHERE status <> 'published'"
+        )
         assert left
         assert {tuple(row) for row in left} == {("pending", None, None)}
         other = runtime.Parts([], [])
@@ -134,7 +141,9 @@ async def test_workers_when_one_connection_has_many_posts_then_never_two_of_them
 async def test_worker_when_the_queue_repeats_itself_then_each_post_is_published_once(system):
     await system.connect("mastodon-2", "mastodon-3")
     await system.fault("mastodon-2", "slow", delay=0.3)
-    groups = [await system.create("mastodon-2", "mastodon-3", content=f"Post {number}", at=now()) for number in range(5)]
+    groups = [
+        await system.create("mastodon-2", "mastodon-3", content=f"Post {number}", at=now()) for number in range(5)
+    ]
     ids = [one for group in groups for one in await looking.post_ids(system, group)]
     await looking.enqueue(system, *(ids * 5))
     for group in groups:

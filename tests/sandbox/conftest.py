@@ -4,9 +4,9 @@ import threading
 import aiohttp
 import pytest
 import uvicorn
-from tests.sandbox.support import Client, MovableClock, new_account
 
 from postpost.sandbox.app import create_app
+from tests.sandbox.support import Client, MovableClock, new_account
 
 
 class _Server(uvicorn.Server):

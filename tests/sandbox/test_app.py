@@ -5,9 +5,9 @@ from datetime import datetime, timedelta
 
 import aiohttp
 import pytest
-from tests.sandbox.support import LINKEDIN_HEADERS, PUBLISH, new_account
 
 from postpost.sandbox.app import PLATFORMS
+from tests.sandbox.support import LINKEDIN_HEADERS, PUBLISH, new_account
 
 KEYS = [platform.key for platform in PLATFORMS]
 ACCEPTED = {"twitter": 201, "linkedin": 201, "bluesky": 200, "mastodon": 200}

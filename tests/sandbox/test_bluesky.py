@@ -1,9 +1,9 @@
 import asyncio
 
 import pytest
-from tests.sandbox.support import NSID, new_account, new_rkey, post_record
 
 from postpost.sandbox.bluesky import content_id, timestamp_id
+from tests.sandbox.support import NSID, new_account, new_rkey, post_record
 
 pytestmark = pytest.mark.anyio
 

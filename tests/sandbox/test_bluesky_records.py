@@ -1,7 +1,7 @@
 import pytest
-from tests.sandbox.support import post_record
 
 from postpost.sandbox.bluesky_records import BlobNotFoundError, RecordError, check_record, graphemes
+from tests.sandbox.support import post_record
 
 CID = "bafyrei" + "a" * 52
 REFERENCE = {"uri": "at://did:plc:abc/app.bsky.feed.post/3jzfcijpj2z2a", "cid": CID}

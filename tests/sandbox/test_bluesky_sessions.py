@@ -3,6 +3,7 @@ import json
 from datetime import timedelta
 
 import pytest
+
 from tests.sandbox.support import APP_PASSWORD
 
 pytestmark = pytest.mark.anyio

@@ -2,9 +2,9 @@ from datetime import timedelta
 from urllib.parse import quote
 
 import pytest
-from tests.sandbox.support import LINKEDIN_HEADERS, new_account, share_body
 
 from postpost.sandbox.linkedin import DUPLICATE_WINDOW
+from tests.sandbox.support import LINKEDIN_HEADERS, new_account, share_body
 
 pytestmark = pytest.mark.anyio
 

@@ -1,9 +1,9 @@
 from datetime import timedelta
 
 import pytest
-from tests.sandbox.support import new_account
 
 from postpost.sandbox.mastodon import KEY_WINDOW, content_html, counted_length
+from tests.sandbox.support import new_account
 
 pytestmark = pytest.mark.anyio
 

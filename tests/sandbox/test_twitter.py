@@ -1,9 +1,9 @@
 from datetime import timedelta
 
 import pytest
-from tests.sandbox.support import new_account
 
 from postpost.sandbox.twitter import DUPLICATE_WINDOW, weighted_length
+from tests.sandbox.support import new_account
 
 pytestmark = pytest.mark.anyio
 

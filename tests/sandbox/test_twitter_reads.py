@@ -1,6 +1,7 @@
 from datetime import timedelta
 
 import pytest
+
 from tests.sandbox.support import new_account
 
 pytestmark = pytest.mark.anyio

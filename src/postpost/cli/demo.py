@@ -20,7 +20,7 @@ from postpost.accounts.service import create_first_account
 from postpost.cli import options
 from postpost.cli.demo_story import ACCOUNTS, Api, Story
 from postpost.cli.output import CommandError, console, fail, print_json, say, state, table
-from postpost.cli.running import FAILED, run
+from postpost.cli.running import FAILED, own_command, run
 from postpost.config import LogFormat, LogLevel, Settings
 from postpost.connections import service as connections
 from postpost.connections.service import NewConnection
@@ -69,7 +69,7 @@ def _summarise(story: Story, seconds: float) -> None:
         say(msgspec.json.format(msgspec.json.encode(story.partial), indent=2).decode())
     counts = ", ".join(f"{count} {status}" for status, count in story.counts().items())
     say(f"\n{len(story.groups)} post groups; platform posts: {counts}. {seconds} s, starting and stopping included.")
-    say("Next, a PostPost that stays: postpost up --sandbox")
+    say(f"Next, a PostPost that stays: {own_command()} up --sandbox")
 
 
 class _Screen:

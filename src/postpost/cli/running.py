@@ -1,10 +1,13 @@
 """How a command runs: its event loop, the process's services, and the boundary where failures become sentences."""
 
 import asyncio
+import os
+import shutil
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 
 import asyncpg
@@ -50,6 +53,14 @@ class Commands(TyperGroup):
                 raise
             fail(logs.scrub(sentence))
             raise typer.Exit(FAILED) from error
+
+
+def own_command() -> str:
+    """Return how this program is called: by its name where the shell finds it, else by its path."""
+    here = Path(sys.argv[0])
+    if shutil.which("postpost") is not None or not here.is_file():
+        return "postpost"
+    return os.path.relpath(here)
 
 
 def sentence_of(error: Exception) -> str | None:

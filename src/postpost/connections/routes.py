@@ -44,6 +44,8 @@ async def test_connection(request: AnyRequest, platform_id: FromPath[str]) -> AS
 
 ROUTES = (platform_connections, test_connection)
 
+_PLATFORM_ID = {"type": "string", "pattern": "^[^-]+-.+$"}
+
 DOCS = (
     RouteDoc(
         "GET", "/platform-connections", "List connected accounts", ConnectionList, errors=["N1"], tag="Connections"
@@ -55,9 +57,7 @@ DOCS = (
         ConnectionCheck,
         errors=["X1", "X2", "X3"],
         description="Asks the platform, ten seconds at most. Good and bad news are both a 200; see `status`.",
-        parameters=[
-            Parameter("platformId", "path", "Compound id, percent-encoded.", {"type": "string"}, required=True)
-        ],
+        parameters=[Parameter("platformId", "path", "Compound id, percent-encoded.", _PLATFORM_ID, required=True)],
         tag="Connections",
     ),
 )

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import Literal
 
 import msgspec
 
@@ -38,6 +39,9 @@ TEST_TIMEOUT = timedelta(seconds=10)
 """Longest connection test (spec rest-api.md 5.2)."""
 
 
+TokenStatus = Literal["valid", "expiring_soon", "expired", "unknown"]
+
+
 class LastError(msgspec.Struct, frozen=True, rename="camel"):
     """The latest failed post of a connection, gone with the next success."""
 
@@ -55,7 +59,7 @@ class ConnectionView(msgspec.Struct, frozen=True, rename="camel"):
     profile_image_url: str | None
     profile_url: str | None
     access_token_expires_at: str | None
-    token_status: str
+    token_status: TokenStatus
     token_expires_in: str | None
     last_successful_post: str | None
     last_error: LastError | None
@@ -67,7 +71,7 @@ class ConnectionCheck(msgspec.Struct, frozen=True, rename="camel"):
     platform: str
     platform_id: str
     username: str
-    status: str
+    status: Literal["ok", "error"]
     message: str
     permissions: list[str]
     token_expires_in: str | None
@@ -115,7 +119,7 @@ class Outside:
         return self.settings.app(platform)
 
 
-def token_status(expires_at: datetime | None, refused_at: datetime | None, now: datetime) -> str:
+def token_status(expires_at: datetime | None, refused_at: datetime | None, now: datetime) -> TokenStatus:
     """Return `valid`, `expiring_soon`, `expired` or `unknown` (spec rest-api.md 5.1)."""
     if refused_at is not None or (expires_at is not None and expires_at <= now):
         return "expired"

@@ -41,7 +41,7 @@ _PARAMETERS: Final[Document] = {
         "in": "header",
         "required": False,
         "description": "Act for this managed user: 24 hexadecimal digits. Blank counts as absent.",
-        "schema": {"type": "string"},
+        "schema": {"type": "string", "pattern": "^([0-9a-fA-F]{24})?$"},
     },
     "Client": {
         "name": "x-postpost-client",

@@ -236,7 +236,7 @@ class Intent:
 
 
 class Steps(Protocol):
-    """The durable steps of one platform post. Names are stable; a changed meaning bumps `steps_version`."""
+    """The durable steps of one platform post. Names are stable; a step whose meaning changes gets a new one."""
 
     def now(self) -> datetime:
         """Return the current time, UTC. Store what you derive from it in a `once` step if it must not change."""
@@ -284,7 +284,6 @@ class Platform:
     reconciles: Reconciles
     capabilities: frozenset[str] = frozenset()
     scopes: tuple[str, ...] = ()
-    steps_version: int = 1
 
 
 class Connector(Protocol):

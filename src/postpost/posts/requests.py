@@ -23,6 +23,10 @@ PLATFORM_ID = re.compile(r"[a-z]+-[A-Za-z0-9_.:-]+")
 """Form of a compound id, matched as a whole (spec rest-api.md 1.4)."""
 
 
+SORT_FIELDS = tuple(SORT_COLUMNS)
+"""What list-posts can be sorted by, the default first."""
+
+
 class Absent(Enum):
     """Marks a field that is not in the body, where null means something else."""
 

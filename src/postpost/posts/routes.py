@@ -1,6 +1,6 @@
 """HTTP in and out of posts: the eight routes of `/api/v1` that create, read and change post groups."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from litestar import Request, delete, get, post, put
@@ -8,27 +8,44 @@ from litestar.params import FromPath
 from litestar.types import ASGIApp
 
 from postpost import errors
-from postpost.http.bodies import first_values, page_number, page_size, read_object
+from postpost.http.bodies import (
+    DEFAULT_PAGE_SIZE,
+    MAX_PAGE,
+    MAX_PAGE_SIZE,
+    first_values,
+    page_number,
+    page_size,
+    read_object,
+)
 from postpost.http.openapi import FORM_MEDIA_TYPES, JSON_MEDIA_TYPE, Parameter, RouteDoc
 from postpost.http.transport import json_response
 from postpost.posts import requests
+from postpost.posts.rules import GroupStatus
 from postpost.posts.validation_items import Validation
 from postpost.posts.views import EntryView, GroupView, LogView, UpdatedGroup
 from postpost.services import actor_of, identify, services_of
 
 AnyRequest = Request[Any, Any, Any]
 
-GROUP_ID = Parameter("postGroupId", "path", "Id of a post group.", {"type": "string"}, required=True)
+_ID_SCHEMA = {"type": "string", "pattern": "^[0-9a-fA-F]{24}$"}
+GROUP_ID = Parameter("postGroupId", "path", "Id of a post group.", _ID_SCHEMA, required=True)
+
+# What clients should send, for the description alone: the routes read bodies by `requests`, and more leniently.
+Content = Annotated[str, msgspec.Meta(pattern=r"\S")]
+PlatformIds = Annotated[
+    list[Annotated[str, msgspec.Meta(pattern=f"^{requests.PLATFORM_ID.pattern}$")]], msgspec.Meta(min_length=1)
+]
+Time = Annotated[str, msgspec.Meta(extra_json_schema={"format": "date-time"})]
 
 
 class CreateBody(msgspec.Struct, rename="camel", omit_defaults=True):
     """An order for one or more connected accounts."""
 
-    content: str
-    platforms: list[str]
-    scheduled_time: str | None = None
-    platform_settings: dict[str, Any] | None = None
-    status: str | None = None
+    content: Content
+    platforms: PlatformIds
+    scheduled_time: Time | None = None
+    platform_settings: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
+    status: Literal["draft"] | None = None
 
 
 class Created(msgspec.Struct, rename="camel", frozen=True):
@@ -68,7 +85,7 @@ class UpdateBody(msgspec.Struct, rename="camel", omit_defaults=True):
     """The new state of a group; at least one of the two."""
 
     status: Literal["draft", "scheduled"] | None = None
-    scheduled_time: str | None = None
+    scheduled_time: Time | None = None
 
 
 class Updated(msgspec.Struct, rename="camel", frozen=True):
@@ -163,10 +180,10 @@ class ValidateBody(msgspec.Struct, rename="camel", omit_defaults=True):
     """A group by its id, or the content and targets of a post that is not created."""
 
     post_group_id: str | None = None
-    content: str | None = None
-    platforms: list[str] | None = None
-    platform_settings: dict[str, Any] | None = None
-    media: list[MediaFact] | None = None
+    content: str | msgspec.UnsetType = msgspec.UNSET
+    platforms: PlatformIds | msgspec.UnsetType = msgspec.UNSET
+    platform_settings: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
+    media: Annotated[list[MediaFact], msgspec.Meta(max_length=requests.MAX_MEDIA)] | None = None
 
 
 class Validated(msgspec.Struct, frozen=True):
@@ -212,6 +229,17 @@ async def retry_post(request: AnyRequest, group_id: FromPath[str]) -> ASGIApp:
 ROUTES = (create_post, get_post, update_post, delete_post, list_posts, post_logs, validate_post, retry_post)
 
 _TEXT: dict[str, Any] = {"type": "string"}
+_DATE: dict[str, Any] = {"type": "string", "format": "date"}
+
+
+def _number(least: int, most: int, default: int) -> dict[str, Any]:
+    return {"type": "integer", "minimum": least, "maximum": most, "default": default}
+
+
+def _choice(*names: str, default: str | None = None) -> dict[str, Any]:
+    return {"type": "string", "enum": list(names), **({} if default is None else {"default": default})}
+
+
 _KEY = Parameter(
     "Idempotency-Key",
     "header",
@@ -277,14 +305,16 @@ DOCS = (
         GroupPage,
         errors=["L1", "L2", "L3", "L4", "L5"],
         parameters=[
-            Parameter("page", "query", "Page, from 1.", _TEXT, example="1"),
-            Parameter("limit", "query", "Groups on a page, 1 to 100; 20 without it.", _TEXT, example="20"),
-            Parameter("status", "query", "draft, scheduled, published, failed or partially_published.", _TEXT),
+            Parameter("page", "query", "Page, from 1.", _number(1, MAX_PAGE, 1), example="1"),
+            Parameter(
+                "limit", "query", "Groups on a page.", _number(1, MAX_PAGE_SIZE, DEFAULT_PAGE_SIZE), example="20"
+            ),
+            Parameter("status", "query", "Groups with this status.", _choice(*GroupStatus)),
             Parameter("platform", "query", "Groups with a post for this platform.", _TEXT, example="twitter"),
-            Parameter("sortBy", "query", "createdAt, updatedAt or scheduledTime.", _TEXT, example="createdAt"),
-            Parameter("sortOrder", "query", "asc, or desc for everything else.", _TEXT, example="desc"),
-            Parameter("fromDate", "query", "Scheduled at or after.", _TEXT, example="2030-01-01"),
-            Parameter("toDate", "query", "Scheduled at or before.", _TEXT, example="2030-12-31"),
+            Parameter("sortBy", "query", "What to sort by.", _choice(*requests.SORT_FIELDS, default="createdAt")),
+            Parameter("sortOrder", "query", "Everything but asc means desc.", _choice("asc", "desc", default="desc")),
+            Parameter("fromDate", "query", "Scheduled at or after.", _DATE, example="2030-01-01"),
+            Parameter("toDate", "query", "Scheduled at or before.", _DATE, example="2030-12-31"),
         ],
     ),
     RouteDoc(

@@ -10,8 +10,7 @@ from enum import Enum
 from typing import Any
 
 from postpost.platforms.limits import LIMITS
-
-Json = Any
+from postpost.values import Json
 
 Settings = dict[str, dict[str, Json]]
 """Merged settings by platform key, then by field."""

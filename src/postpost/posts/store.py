@@ -127,7 +127,6 @@ _ADD_CHARGES = """
         DO UPDATE SET used = greatest(usage_counters.used + excluded.used, 0)
 """
 
-# Locks usage_counters rows. Index: usage_counters_pkey.
 # Locks usage_counters rows in sorted order too: the join alone would visit them as the planner likes, and two of these
 # could wait for each other. Index: usage_counters_pkey.
 _TAKE_BACK_CHARGES = """

@@ -5,7 +5,6 @@ Pure: it reads no clock, no environment and no database. The dashboard, validate
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from postpost.platforms.limits import LIMITS, PlatformLimits, TextLimits, Unit, find_supported
 from postpost.posts.settings import Settings, merge_settings
@@ -22,8 +21,7 @@ from postpost.posts.text import (
 from postpost.posts.validation_items import Code, Item, Severity, Validation, assemble, make_item
 from postpost.posts.validation_media import MediaFacts, check_media, known_number
 from postpost.posts.validation_settings import check_settings
-
-Json = Any
+from postpost.values import Json
 
 CHAINS_BLOCKED = (
     "Multi-part threads (nested replies) are temporarily blocked while we wait for Meta to approve additional "
@@ -117,7 +115,9 @@ def render(
     Unlike `check` it lets our own faults raise: the publisher retries them like any internal error.
     """
     abilities = Abilities(threads_reply_chains, public_media)
-    validation = assemble(_check_target(target, content, merge_settings(settings, (target.platform,)), media, abilities))
+    validation = assemble(
+        _check_target(target, content, merge_settings(settings, (target.platform,)), media, abilities)
+    )
     if validation.errors:
         return Invalid(validation.errors[0].message, validation)
     outcome = split(content, target.platform, reply_chains=threads_reply_chains)

@@ -1,7 +1,7 @@
 """The checks of a post's media: what is required, what may go together, and each image and video by itself."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 
@@ -15,8 +15,7 @@ from postpost.posts.validation_items import (
     format_ratio,
     make_item,
 )
-
-Json = Any
+from postpost.values import Json
 
 MIN_CAROUSEL_ITEMS = 2
 

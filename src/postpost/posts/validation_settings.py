@@ -2,15 +2,13 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 from msgspec import UNSET
 
 from postpost.platforms.limits import PlatformLimits
 from postpost.posts.settings import ABSENT, FIELDS, Field
 from postpost.posts.validation_items import Code, Item, make_item
-
-Json = Any
+from postpost.values import Json
 
 VIEWER_REQUIRED = "TikTok requires selecting who can view your post"
 COMMERCIAL_INCOMPLETE = "TikTok commercial content requires brandOrganic or brandedContent"

@@ -136,8 +136,8 @@ class StepWrite:
     attempted: bool = False
 
 
-# Locks the connections whose lease it prolongs, then the posts it changes, each held by its lease's run alone: the order
-# of a claim, which may take over from a late run just now. Indexes: platform_posts_pkey, connections_pkey.
+# Locks the connections whose lease it prolongs, then the posts it changes, each held by its lease's run alone: the
+# order of a claim, which may take over from a late run just now. Indexes: platform_posts_pkey, connections_pkey.
 _WRITE_STEPS = """
     WITH held_connections AS (
         SELECT c.id FROM connections c
