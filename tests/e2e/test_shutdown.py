@@ -53,10 +53,6 @@ async def test_worker_when_terminated_then_exit_code_0_nothing_in_hand_and_the_n
     assert attempted[0]["n"] == EACH * len(TARGETS)
 
 
-async def test_worker_when_terminated_while_idle_then_it_ends_at_once_with_exit_code_0(outside):
-    assert await outside.stop(await outside.start_worker()) == 0
-
-
 async def test_workers_when_in_two_processes_then_each_of_hundreds_is_published_once(outside):
     system = outside.system
     targets = [

@@ -1,5 +1,7 @@
 """get-post over HTTP: rows G1 and G2, and the exact shape of entries."""
 
+import asyncio
+
 import pytest
 
 from tests.factories import in_future, make_account, make_key
@@ -150,3 +152,23 @@ async def test_read_when_published_for_real_then_each_entry_has_the_platforms_ow
     entries = await system.ended(group)
     posted = [(await system.posted(platform_id))[0]["id"] for platform_id in ("twitter-1", "mastodon-4")]
     assert [entry["postedId"] for entry in entries] == posted
+
+
+async def test_read_when_many_read_at_once_then_each_gets_its_own_group_and_nobody_anothers(api):
+    stranger = await make_account(api.database, email="stranger@example.org")
+    key = await make_key(api.database, stranger)
+    await api.connect("twitter-1", "bluesky-b")
+    groups = [await api.create("twitter-1", "bluesky-b", content=str(n)) for n in range(10)]
+    reads = [read(api, group) for group in groups * 2]
+    foreign = [read(api, group, key=key) for group in groups]
+    unknown = [read(api, UNKNOWN_ID) for _ in range(5)]
+    answers = await asyncio.gather(
+        *(read for trio in zip(reads[:10], foreign, reads[10:], strict=True) for read in trio)
+    )
+    assert {answer.status for answer in await asyncio.gather(*unknown)} == {404}
+    assert {answer.status for answer in answers[1::3]} == {404}
+    for own in (answers[0::3], answers[2::3]):
+        assert [answer.body["postGroupId"] for answer in own] == groups
+        assert [[entry["content"] for entry in answer.body["posts"]] for answer in own] == [
+            [str(n)] * 2 for n in range(10)
+        ]

@@ -19,6 +19,8 @@ class OddPlatform:
     listing_status: int = 200
     listing: list[object] = field(default_factory=list)
     break_connection: bool = False
+    token_status: int = 200
+    token_body: object = field(default_factory=lambda: {"access_token": "b-token", "expires_in": 7200})
     url: str = ""
     calls: list[tuple[str, str]] = field(default_factory=list)
 
@@ -33,6 +35,8 @@ class OddPlatform:
             return web.json_response({"id": "7", "username": "odd", "acct": "odd"})
         if request.path.startswith("/api/v1/accounts/"):
             return web.json_response(self.listing, status=self.listing_status)
+        if request.path == "/oauth/token":
+            return web.json_response(self.token_body, status=self.token_status)
         if request.path != POSTS:
             return web.json_response({"error": "Record not found"}, status=404)
         if self.break_connection:
@@ -42,7 +46,7 @@ class OddPlatform:
 
 
 @asynccontextmanager
-async def open_odd_platform(system, **options):
+async def open_odd_platform(system, *, token_expires_at=None, **options):
     """Serve an odd platform and connect `mastodon-7` to it."""
     odd = OddPlatform(**options)
     app = web.Application()
@@ -57,9 +61,10 @@ async def open_odd_platform(system, **options):
             system.account_id,
             "mastodon",
             sandbox=False,
-            credentials={"access_token": "a-token"},
+            credentials={"access_token": "a-token", "refresh_token": "r-token"},
             external_id="7",
             base_url=odd.url,
+            token_expires_at=token_expires_at,
         )
         await connections.connect(system.services.database, system.services.outside, new)
         odd.calls.clear()

@@ -1,6 +1,7 @@
 """Leases: who may run a post, what a run writes whose lease was taken over, and posts that nobody runs any more."""
 
 import asyncio
+from contextlib import asynccontextmanager
 from datetime import timedelta
 
 import pytest
@@ -36,6 +37,18 @@ async def dispatch(system, *targets, **more):
     await Dispatcher(system.database, system.services.metrics).dispatch()
     await looking.execute(system, "DELETE FROM pgqueuer")
     return group, await looking.post_ids(system, group)
+
+
+@asynccontextmanager
+async def working(system):
+    """Run a worker beside the test."""
+    parts = runtime.Parts([], [])
+    worker = runtime.start_worker(parts, system.services)
+    try:
+        yield
+    finally:
+        worker.stop()
+        await asyncio.gather(*parts.running)
 
 
 async def connection_id(system, platform_id):
@@ -202,26 +215,20 @@ async def test_publish_when_a_stale_job_comes_beside_a_real_one_then_the_real_on
         held = await store.lock_connections_of_posts(connection, [waiting_for_its_time, ready], at)
     assert {row["post_id"]: row["can_run"] for row in held} == {waiting_for_its_time: False, ready: True}
     await looking.enqueue(idle, waiting_for_its_time, ready)
-    parts = runtime.Parts([], [])
-    worker = runtime.start_worker(parts, idle.services)
 
     async def second_is_out():
         return [post["text"] for post in await idle.posted("twitter-1")] == ["Two"]
 
-    await eventually(second_is_out, within=5)
-    worker.stop()
-    await asyncio.gather(*parts.running)
+    async with working(idle):
+        await eventually(second_is_out, within=5)
 
 
 async def test_sweep_when_a_job_was_lost_then_its_post_is_found_and_published(idle):
     await idle.connect("twitter-1")
     group, _ = await dispatch(idle, "twitter-1")
     await looking.execute(idle, "UPDATE platform_posts SET updated_at = now() - interval '1 minute'")
-    parts = runtime.Parts([], [])
-    worker = runtime.start_worker(parts, idle.services)
-    assert [entry["status"] for entry in await idle.ended(group)] == ["published"]
-    worker.stop()
-    await asyncio.gather(*parts.running)
+    async with working(idle):
+        assert [entry["status"] for entry in await idle.ended(group)] == ["published"]
 
 
 async def test_sweep_when_a_run_died_then_its_post_is_found_after_its_lease_and_not_before(idle):
@@ -233,6 +240,41 @@ async def test_sweep_when_a_run_died_then_its_post_is_found_after_its_lease_and_
     await looking.execute(idle, "UPDATE platform_posts SET lease_until = now() - interval '1 second'")
     await looking.execute(idle, "UPDATE connections SET busy_until = now() - interval '1 second'")
     assert await publisher.sweep(timedelta(0)) == 1
+
+
+async def die(system, post_id, connection, **columns):
+    """Leave a post as a run does that was killed a while ago."""
+    await claim(system, post_id, connection=connection)
+    await looking.execute(
+        system,
+        "UPDATE platform_posts SET lease_until = now() - interval '1 second', intent = $2, failures = $3 WHERE id = $1",
+        post_id,
+        columns.get("intent"),
+        columns.get("failures", 0),
+    )
+    await looking.execute(system, "UPDATE connections SET busy_until = now() - interval '1 second'")
+
+
+async def test_run_when_the_one_before_died_without_an_intent_then_the_post_is_sent(idle):
+    await idle.connect("mastodon-2")
+    group, [post] = await dispatch(idle, "mastodon-2")
+    await die(idle, post, await connection_id(idle, "mastodon-2"))
+    async with working(idle):
+        assert [entry["status"] for entry in await idle.ended(group)] == ["published"]
+
+
+@pytest.mark.parametrize(("failures", "status"), [(0, "published"), (4, "failed")])
+async def test_run_when_attempts_die_again_and_again_then_they_are_counted(idle, failures, status):
+    await idle.connect("mastodon-2")
+    group, [post] = await dispatch(idle, "mastodon-2")
+    intent = {"part": 0, "key": {"text": "Hello", "parent": None}, "beganAt": "2026-01-01T00:00:00+00:00", "asked": 0}
+    await die(idle, post, await connection_id(idle, "mastodon-2"), intent=intent, failures=failures)
+    async with working(idle):
+        [entry] = await idle.ended(group)
+    assert entry["status"] == status
+    assert len(await idle.posted("mastodon-2")) == (status == "published")
+    if status == "failed":
+        assert (entry["error"]["code"], entry["error"]["retryable"]) == ("TIMEOUT_ERROR", True)
 
 
 async def test_sweep_when_it_finds_a_post_again_then_no_second_job(idle):

@@ -1,6 +1,7 @@
 """Changing one's mind: updates and deletes before, at and after the moment of dispatch, and what a client sees."""
 
 import asyncio
+import itertools
 
 import pytest
 
@@ -190,7 +191,7 @@ async def test_client_when_it_polls_while_publishing_then_group_and_entries_neve
     assert listed["status"] == "partially_published"
     assert statuses == ["published", "published", "published", "failed"]
     # What has ended stays as it ended.
-    for before, after in zip(seen, seen[1:], strict=False):
+    for before, after in itertools.pairwise(seen):
         assert all(old == new for old, new in zip(before, after, strict=True) if old in ("published", "failed"))
 
 

@@ -52,7 +52,7 @@ async def write_connection(system, platform_id, **changes):
         await connections_store.upsert_connection(connection, connections_store.NewConnection(**row))
 
 
-async def test_f1_auth_expired_when_the_platform_refuses_the_token_then_its_answer_is_shown(system):
+async def test_f1_auth_expired_when_the_platform_refuses_the_renewed_token_too_then_its_answer_is_shown(system):
     async with open_odd_platform(system, status=401, body={"error": "The access token was revoked"}) as odd:
         assert await error_of(system, ODD) == {
             "code": "PLATFORM_AUTH_EXPIRED",
@@ -61,7 +61,7 @@ async def test_f1_auth_expired_when_the_platform_refuses_the_token_then_its_answ
             "platformError": '{"error": "The access token was revoked"}',
             "retryable": False,
         }
-        assert odd.attempts == 1
+        assert (odd.attempts, odd.calls.count(("POST", "/oauth/token"))) == (2, 1)
 
 
 async def test_f2_rate_limited_when_the_wait_is_too_long_then_429_and_retryable(open_watched):
@@ -151,6 +151,18 @@ async def test_f8_unknown_error_when_the_fault_is_ours_and_nothing_was_sent_then
         "retryable": True,
     }
     assert await system.posted("mastodon-404") == []
+
+
+async def test_f8_unknown_error_when_we_stumble_over_an_answer_before_the_post_then_tried_again_and_retryable(system):
+    async with open_odd_platform(system, listing=[{}]) as odd:
+        assert await error_of(system, ODD) == {
+            "code": "UNKNOWN_ERROR",
+            "message": "Publishing failed on our side",
+            "platformStatusCode": None,
+            "platformError": None,
+            "retryable": True,
+        }
+        assert (odd.attempts, len(odd.calls)) == (0, 2)
 
 
 async def test_f8_unknown_error_when_one_connection_cannot_be_opened_then_the_posts_of_others_go_out(system):

@@ -1,13 +1,16 @@
 """What the engine makes of a platform that misbehaves, on each of the platforms of the sandbox."""
 
 import asyncio
+from datetime import timedelta
 
 import pytest
 
+from postpost.publishing.timing import MAX_QUESTIONS
 from tests.eventually import eventually
 from tests.factories import FOUR, now
 from tests.publishing import looking
 from tests.publishing.looking import events
+from tests.publishing.odd_platform import open_odd_platform
 
 pytestmark = pytest.mark.anyio
 
@@ -38,16 +41,16 @@ async def published_once_everywhere(system, group, content, *, within=15.0):
 async def test_rate_limit_when_short_then_it_is_waited_out_and_uses_no_attempt(open_watched):
     async with open_watched(worker=True, sandbox=True, publish_attempts=1) as system:
         await system.connect(*FOUR)
-        await fault_everywhere(system, "rate_limited", retryAfter=1, times=2)
+        await fault_everywhere(system, "rate_limited", retryAfter=1)
         start = looking.moment(now())
         group = await system.create(*FOUR, content="Patience", at=now())
         await published_once_everywhere(system, group, "Patience")
         for platform_id, row in zip(FOUR, await looking.rows(system, group), strict=True):
             [posted] = await system.posted(platform_id)
-            assert (looking.moment(posted["createdAt"]) - start).total_seconds() >= 2
+            assert (looking.moment(posted["createdAt"]) - start).total_seconds() >= 1
             assert row["failures"] == 0
             names = [event for event, _ in await events(system, group, row["id"])]
-            assert names.count("publish_attempted") == 3
+            assert names.count("publish_attempted") == 2
 
 
 async def test_rate_limit_when_a_connection_is_held_then_its_other_posts_wait_and_other_connections_do_not(system):
@@ -225,3 +228,61 @@ async def test_fault_on_one_platform_when_the_others_are_well_then_they_do_not_w
     assert (await system.entries(group))[0]["status"] in ("pending", "processing")
     assert await system.status(group) == "scheduled"
     await published_once_everywhere(system, group, "Hello")
+
+
+async def test_question_when_the_platform_is_away_then_asked_again_and_not_counted_as_a_look(system):
+    async with open_odd_platform(system, break_connection=True) as odd:
+        group = await system.create("mastodon-7", at=now())
+        await looking.until_posts(system, group, lambda row: row["failures"] == 1)
+        odd.listing_status = 503
+        [row] = await looking.until_posts(system, group, lambda row: (row["intent"] or {}).get("unanswered") == 1)
+        assert (row["intent"]["asked"], odd.attempts) == (0, 1)
+        odd.listing_status, odd.break_connection = 200, False
+        assert [entry["status"] for entry in await system.ended(group)] == ["published"]
+        assert odd.attempts == 2
+
+
+async def test_question_when_never_answered_then_the_outcome_is_unknown_after_the_last_one(system):
+    async with open_odd_platform(system, break_connection=True) as odd:
+        group = await system.create("mastodon-7", at=now())
+        await looking.until_posts(system, group, lambda row: row["failures"] == 1)
+        odd.listing_status = 503
+        all_but_one = MAX_QUESTIONS - 1
+        await looking.execute(
+            system, "UPDATE platform_posts SET intent = intent || $1", {"asked": 3, "unanswered": all_but_one - 3}
+        )
+        [entry] = await system.ended(group)
+        assert (entry["error"]["code"], odd.attempts) == ("PUBLISH_OUTCOME_UNKNOWN", 1)
+
+
+async def test_token_when_about_to_expire_then_renewed_before_the_first_call(system):
+    soon = looking.moment(now()) + timedelta(minutes=1)
+    await system.connect("twitter-101", token_expires_at=soon)
+    await published_once_everywhere(system, await system.create("twitter-101", at=now()), "Hello")
+    connection = await looking.connection_of(system, "twitter-101")
+    assert looking.moment(connection["accessTokenExpiresAt"]) > soon + timedelta(hours=1)
+
+
+async def test_token_when_its_renewal_meets_a_passing_failure_then_tried_again_and_the_connection_stays(system):
+    soon = looking.moment(now()) + timedelta(minutes=1)
+    async with open_odd_platform(system, token_expires_at=soon, token_status=503) as odd:
+        group = await system.create("mastodon-7", at=now())
+        await looking.until_posts(system, group, lambda row: row["failures"] == 1)
+        assert (await looking.connection_of(system, "mastodon-7"))["tokenStatus"] != "expired"
+        odd.token_status = 200
+        assert [entry["status"] for entry in await system.ended(group)] == ["published"]
+
+
+async def test_token_when_its_renewal_is_refused_for_good_then_the_connection_is_dead(system):
+    soon = looking.moment(now()) + timedelta(minutes=1)
+    async with open_odd_platform(system, token_expires_at=soon, token_status=400) as odd:
+        odd.token_body = {"error": "invalid_grant", "error_description": "The grant was revoked"}
+        [entry] = await system.ended(await system.create("mastodon-7", at=now()))
+        error = entry["error"]
+        assert (error["code"], error["message"], error["platformStatusCode"]) == (
+            "PLATFORM_AUTH_EXPIRED",
+            "The grant was revoked",
+            400,
+        )
+        assert (await looking.connection_of(system, "mastodon-7"))["tokenStatus"] == "expired"
+        assert odd.attempts == 0

@@ -107,7 +107,7 @@ async def test_thread_when_retry_is_queued_then_only_the_failed_parts_are_schedu
     assert refused.status == 400
 
 
-@pytest.mark.parametrize("kind", ["server_error", "rate_limited", "reset_before_accept", "reset_after_accept"])
+@pytest.mark.parametrize("kind", ["rate_limited", "reset_before_accept", "reset_after_accept"])
 async def test_thread_when_a_passing_fault_strikes_the_middle_then_it_goes_on_there_by_itself(system, kind):
     await system.connect(X)
     await break_at(system, 2, kind)

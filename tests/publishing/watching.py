@@ -35,7 +35,7 @@ _NOTES = """
             WHEN seen = ARRAY['failed'] THEN 'failed'
             ELSE 'partially_published' END;
         IF found.status <> expected
-           OR (found.processing_status = 'finished') <> (expected IN ('published', 'failed', 'partially_published')) THEN
+           OR (found.processing_status = 'finished') = (expected IN ('draft', 'scheduled')) THEN
             INSERT INTO noted_contradictions VALUES (wanted, found.status, found.processing_status, expected);
         END IF;
         RETURN NULL;

@@ -142,6 +142,13 @@ async def test_slow_when_asked_for_then_it_succeeds_later(client, platform):
     assert (answer.status, time.monotonic() - began >= 0.2) == (ACCEPTED[platform], True)
 
 
+async def test_slow_after_accept_when_the_client_gives_up_then_the_post_is_there_already(client, account):
+    await client.fault("twitter", account, "slow_after_accept", delay=60)
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(client.tweet(account, "kept"), 0.2)
+    assert await client.texts("twitter", account) == ["kept"]
+
+
 async def test_slow_when_the_client_gives_up_then_the_post_is_still_made(client, account):
     await client.fault("twitter", account, "slow", delay=0.2)
     with pytest.raises(TimeoutError):

@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import socket
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
@@ -10,6 +11,7 @@ import aiohttp
 import asyncpg
 import pytest
 
+from postpost import runtime
 from postpost.database import pool
 from postpost.http.bodies import MAX_BODY_BYTES
 from tests.eventually import eventually
@@ -308,6 +310,14 @@ async def test_t6_when_somebody_holds_the_account_too_long_then_503_and_nothing_
         assert (await api.call("POST", "/create-post", json=body)).status == 200
 
 
+async def test_t6_when_every_connection_is_busy_too_long_then_503(dsn, monkeypatch):
+    monkeypatch.setattr(pool, "ACQUIRE_TIMEOUT_SECONDS", 0.1)
+    async with open_system(dsn, database_pool_size=2) as api:
+        async with api.database.connection(), api.database.connection():
+            refused(await api.call("GET", "/list-posts"), 503, "Service temporarily unavailable")
+        assert (await api.call("GET", "/list-posts")).status == 200
+
+
 # Every answer
 
 
@@ -359,3 +369,10 @@ async def test_openapi_when_read_then_it_names_every_route_of_the_application(ap
         (method.upper(), path.partition("{")[0]) for path, item in document["paths"].items() for method in item
     }
     assert described == {(method, path.removesuffix(UNKNOWN_ID).removesuffix("twitter-1")) for method, path in ROUTES}
+
+
+def test_listen_when_a_client_connects_then_no_answer_waits_for_an_acknowledgement():
+    with runtime.listen("127.0.0.1", 0) as listening, socket.create_connection(listening.getsockname()):
+        accepted, _ = listening.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)

@@ -167,7 +167,7 @@ async def fill_pending(api, platform_id, count):
             INSERT INTO post_groups (
                 id, account_id, content, settings, status, processing_status, due_at, created_at, updated_at
             )
-            SELECT lpad(to_hex(n), 24, 'f'), $1, 'x', '{}', 'scheduled', 'pending', now() + interval '1 day', now(), now()
+            SELECT lpad(to_hex(n), 24, 'f'), $1, '', '{}', 'scheduled', 'pending', now() + interval '1 d', now(), now()
             FROM generate_series(1, $3) AS n RETURNING id
         )
         INSERT INTO platform_posts (id, group_id, account_id, position, platform, platform_id, status, updated_at)

@@ -109,13 +109,18 @@ class RunSteps:
         if name in self._stored:
             return self._stored[name]
 
-        async def first_look() -> Json:
-            return self.now().isoformat()
-
-        since = datetime.fromisoformat(await self.once(f"{name}:since", first_look))
+        since_step = f"{name}:since"
+        since = self._stored.get(since_step)
+        if since is None:
+            since = self.now().isoformat()
+            await self._journal.write(self.write_for(steps={since_step: since}))
+            self._stored[since_step] = since
         result = await check()
         if result is None:
-            if self.now() - since >= at_most:
+            if self.now() - datetime.fromisoformat(since) >= at_most:
+                # When the user has the post tried again, the wait begins anew.
+                await self._journal.write(self.write_for(steps={since_step: None}))
+                self._stored[since_step] = None
                 raise PlatformError(ErrorCode.TIMEOUT_ERROR, "The platform did not finish processing in time")
             raise PostponedError(every)
         await self._journal.write(self.write_for(steps={name: result}))

@@ -18,23 +18,26 @@ async def fetch_next_due(connection: Connection) -> datetime | None:
     return due
 
 
-# Locks the due groups it takes, skipping those that another dispatcher, an update or a delete holds.
-# Indexes: post_groups_due, platform_posts_group.
+# Locks the due groups it takes, skipping those that another dispatcher, an update or a delete holds. The ids go through
+# arrays: a join would tempt the planner to read whole tables, since it cannot know that few groups are due.
+# Indexes: post_groups_due, post_groups_pkey, platform_posts_group.
 _CLAIM_DUE_GROUPS = """
-    WITH due AS (
+    WITH due AS MATERIALIZED (
         SELECT id, due_at FROM post_groups WHERE due_at <= $1 ORDER BY due_at LIMIT $2 FOR UPDATE SKIP LOCKED
     ), taken AS (
-        UPDATE post_groups g SET due_at = NULL, processing_status = 'processing', updated_at = $1
-        FROM due WHERE g.id = due.id
-        RETURNING g.id, due.due_at
+        UPDATE post_groups SET due_at = NULL, processing_status = 'processing', updated_at = $1
+        WHERE id = ANY(ARRAY(SELECT id FROM due))
+        RETURNING id
     ), logged AS (
-        INSERT INTO post_logs (group_id, event, created_at) SELECT id, 'processing', $1 FROM taken ORDER BY due_at, id
+        INSERT INTO post_logs (group_id, event, created_at) SELECT id, 'processing', $1 FROM taken
     ), posts AS (
-        UPDATE platform_posts p SET status = 'pending', updated_at = $1
-        FROM taken WHERE p.group_id = taken.id AND p.status = 'scheduled'
-        RETURNING p.id, p.group_id, p.position, taken.due_at
+        UPDATE platform_posts SET status = 'pending', updated_at = $1
+        WHERE group_id = ANY(ARRAY(SELECT id FROM taken)) AND status = 'scheduled'
+        RETURNING id, group_id, position
     )
-    SELECT id, group_id, due_at FROM posts ORDER BY due_at, group_id, position
+    SELECT posts.id, posts.group_id, due.due_at
+    FROM posts JOIN due ON due.id = posts.group_id
+    ORDER BY due.due_at, posts.group_id, posts.position
 """
 
 
