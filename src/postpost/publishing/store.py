@@ -283,8 +283,9 @@ _WRITE_ENDINGS = """
                                       ELSE c.last_successful_post_at END,
             last_error = CASE e.status WHEN 'published' THEN NULL WHEN 'failed' THEN e.error ->> 'message'
                          ELSE c.last_error END,
-            last_error_at = CASE e.status WHEN 'published' THEN NULL WHEN 'failed' THEN $15::timestamptz
-                            ELSE c.last_error_at END,
+            last_error_at = CASE e.status
+                WHEN 'published' THEN NULL WHEN 'failed' THEN (e.error ->> 'failedAt')::timestamptz
+                ELSE c.last_error_at END,
             held_until = coalesce(e.held_until, c.held_until),
             refused_at = CASE WHEN e.refused THEN coalesce(c.refused_at, $15) ELSE c.refused_at END
         FROM given e WHERE c.id = e.connection_id AND c.busy_lease = e.lease_id
