@@ -21,7 +21,7 @@ from postpost.services import Services
 
 CONNECTIONS = 16
 SECONDS = 3.0
-ROUNDS = 5
+ROUNDS = 3
 PLATFORMS = ("twitter-1", "linkedin-2")
 PLAN = """
 [unlimited]

@@ -33,9 +33,9 @@ from postpost.platforms.base import (
     Reconciles,
     Steps,
 )
+from postpost.publishing.claimed import Checked, ClaimedPost, Tools
 from postpost.publishing.dispatcher import Dispatcher
 from postpost.publishing.publisher import Publisher
-from postpost.publishing.run import Checked, ClaimedPost, Tools
 from postpost.publishing.timing import Timing
 from postpost.publishing.worker import Worker
 from postpost.services import Services

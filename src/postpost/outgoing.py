@@ -141,7 +141,7 @@ class HttpClient:
             ) as answer:
                 content = await _read(answer)
                 outcome = answer.status
-                lower = {name.lower(): value for name, value in answer.headers.items()}
+                lower = {name.lower(): _clean(value) for name, value in answer.headers.items()}
                 return Response(answer.status, lower, content)
         except (aiohttp.ClientError, OSError, ValueError) as error:
             # The cause is not chained: its text may show the address, and some platforms put a token there.
@@ -162,6 +162,11 @@ async def _read(answer: aiohttp.ClientResponse) -> bytes:
             answer.close()
             break
     return bytes(content[:MAX_ANSWER_BYTES])
+
+
+def _clean(value: str) -> str:
+    """Return a header's value without the surrogates by which aiohttp passes on bytes that are no UTF-8."""
+    return value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def _host(url: str) -> str:

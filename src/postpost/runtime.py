@@ -29,8 +29,8 @@ from postpost.platforms import connector
 from postpost.platforms.base import Connector, Grant
 from postpost.posts import validation
 from postpost.posts.service import Posts, off_loop_if_long
+from postpost.publishing.claimed import Checked, ClaimedPost, Tools
 from postpost.publishing.publisher import Publisher
-from postpost.publishing.run import Checked, ClaimedPost, Tools
 from postpost.publishing.timing import Timing
 from postpost.publishing.worker import Worker
 from postpost.sandbox.app import create_app as create_sandbox

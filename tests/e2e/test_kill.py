@@ -108,7 +108,7 @@ async def test_workers_when_killed_again_and_again_under_load_then_every_post_is
         rows = await looking.execute(system, "SELECT count(*) AS n FROM platform_posts WHERE status = 'published'")
         return rows[0]["n"]
 
-    doomed, other = await asyncio.gather(outside.start_worker(), outside.start_worker())
+    workers = await asyncio.gather(outside.start_worker(), outside.start_worker())
     await asyncio.gather(
         *(system.create(target, content=f"{target} {number}", at=now()) for number in range(each) for target in targets)
     )
@@ -119,8 +119,10 @@ async def test_workers_when_killed_again_and_again_under_load_then_every_post_is
             return await published() > before
 
         await eventually(went_on, within=20)
-        outside.kill(doomed)
-        doomed, other = other, await outside.start_worker()
+        for worker in workers:
+            outside.kill(worker)
+        assert await published() < each * len(targets)
+        workers = [await outside.start_worker()]
 
     async def all_ended():
         left = await looking.execute(

@@ -14,7 +14,7 @@ from postpost.database.pool import Database
 from postpost.posts import store, store_intake
 from postpost.posts.store import ListFilter
 from postpost.posts.store_intake import IntakeQuestion
-from postpost.publishing import store as publishing_store
+from postpost.publishing import store_dispatch
 from tests.factories import in_future
 from tests.web.support import run_sql
 
@@ -267,7 +267,7 @@ HOT = {
     ),
     "page, of a platform": (listing(platform="twitter"), {"platform_posts_group"}),
     "page, of a status": (listing(status="scheduled"), {"platform_posts_group"}),
-    "lock of payers": (lambda c: store_intake.lock_billing_accounts(c, [BUSY]), {"accounts_pkey"}),
+    "lock of payers": (lambda c: store_intake.lock_accounts(c, [BUSY]), {"accounts_pkey"}),
     "facts, by account": (
         question("account"),
         {"connections_account_id_platform_id_key", "accounts_parent", "usage_counters_pkey", "platform_posts_open"},
@@ -283,9 +283,9 @@ HOT = {
         },
     ),
     "used key": (lambda c: store_intake.fetch_used_key(c, BUSY, "k", NOW), {"idempotency_keys_pkey"}),
-    "next due": (publishing_store.fetch_next_due, {"post_groups_due"}),
+    "next due": (store_dispatch.fetch_next_due, {"post_groups_due"}),
     "due groups": (
-        lambda c: publishing_store.claim_due_groups(c, NOW + timedelta(minutes=300), 100),
+        lambda c: store_dispatch.claim_due_groups(c, NOW + timedelta(minutes=300), 100),
         {"post_groups_due", "platform_posts_group"},
     ),
 }

@@ -19,6 +19,12 @@ async def post_ids(system, group_id):
     return [row["id"] for row in await rows(system, group_id)]
 
 
+async def fetch(system, query, *arguments):
+    """Read rows of the test's own database."""
+    async with system.database.connection() as connection:
+        return await connection.fetch(query, *arguments)
+
+
 async def execute(system, query, *arguments):
     async with system.database.connection() as connection:
         return await connection.fetch(query, *arguments)

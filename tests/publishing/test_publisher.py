@@ -60,6 +60,8 @@ async def claim(system, post_id, *, at=None, connection=None):
     """Take a post as a worker whose clock shows `at` would; returns its lease, None when it could not be taken."""
     at = at or utc_now()
     async with system.database.transaction() as database_connection:
+        held = await store.lock_connections_of_posts(database_connection, [post_id], at)
+        connection = connection or next((row["connection_id"] for row in held), None)
         rows = await store.claim_posts(database_connection, [Claim(post_id, new_id(), connection)], at, at + LEASE)
     return rows[0]["lease_id"] if rows else None
 
@@ -309,3 +311,34 @@ async def test_depth_when_posts_are_taken_up_then_they_are_counted_until_they_en
     await idle.create("twitter-1", at=in_future())
     await dispatch(idle, "twitter-1", "mastodon-2")
     assert await new_publisher(idle).depth() == 2
+
+
+async def test_claim_when_a_post_was_abandoned_then_that_counts_as_a_failure(idle):
+    await idle.connect("twitter-1")
+    _, [post] = await dispatch(idle, "twitter-1")
+    await claim(idle, post)
+    await claim(idle, post, at=await later(idle))
+    [row] = await looking.fetch(idle, "SELECT failures FROM platform_posts")
+    assert row["failures"] == 1
+
+
+async def test_claim_when_its_connection_was_not_seen_though_there_is_one_then_the_post_is_left_alone(idle):
+    await idle.connect("twitter-1")
+    _, [post] = await dispatch(idle, "twitter-1")
+    async with idle.database.transaction() as connection:
+        rows = await store.claim_posts(connection, [Claim(post, new_id(), None)], utc_now(), utc_now() + LEASE)
+    assert rows == []
+
+
+async def test_ending_when_the_account_was_reconnected_meanwhile_then_its_new_credentials_stay_alive(idle):
+    await idle.connect("twitter-1")
+    group, [post] = await dispatch(idle, "twitter-1")
+    lease = await claim(idle, post)
+    [before] = await looking.fetch(idle, "SELECT id, connected_at FROM connections")
+    await idle.connect("twitter-1")
+    await end(
+        idle,
+        ending(post, lease, group, before["id"], status="failed", posted_id=None, refused=before["connected_at"]),
+    )
+    [after] = await looking.fetch(idle, "SELECT refused_at FROM connections")
+    assert after["refused_at"] is None

@@ -93,17 +93,19 @@ async def test_server_error_when_it_passes_then_published_once(system):
     await published_once_everywhere(system, await system.create(*FOUR, content="Again", at=now()), "Again")
 
 
-async def test_server_error_when_it_lasts_longer_than_the_attempts_then_platform_server_error(system):
+async def test_server_error_when_it_lasts_longer_than_the_attempts_then_platform_server_error(open_watched):
     # LinkedIn's question about an attempt is the attempt once more, so that it meets the errors meant for the others.
     three = tuple(one for one in FOUR if not one.startswith("linkedin"))
-    await system.connect(*three)
-    await fault_everywhere(system, "server_error", on=three, times=2)
-    group = await system.create(*three, at=now())
-    for entry in await system.ended(group):
-        error = entry["error"]
-        assert (error["code"], error["platformStatusCode"], error["retryable"]) == ("PLATFORM_SERVER_ERROR", 503, True)
-        assert error["platformError"]
-    assert [await system.posted(one) for one in three] == [[], [], []]
+    async with open_watched(worker=True, sandbox=True, publish_attempts=1) as system:
+        await system.connect(*three)
+        await fault_everywhere(system, "server_error", on=three)
+        group = await system.create(*three, at=now())
+        for entry in await system.ended(group):
+            error = entry["error"]
+            assert (error["code"], error["platformStatusCode"]) == ("PLATFORM_SERVER_ERROR", 503)
+            assert error["retryable"]
+            assert error["platformError"]
+        assert [await system.posted(one) for one in three] == [[], [], []]
 
 
 async def test_timeout_when_it_passes_then_published_once(system):
@@ -263,20 +265,25 @@ async def test_token_when_about_to_expire_then_renewed_before_the_first_call(sys
     assert looking.moment(connection["accessTokenExpiresAt"]) > soon + timedelta(hours=1)
 
 
-async def test_token_when_its_renewal_meets_a_passing_failure_then_tried_again_and_the_connection_stays(system):
-    soon = looking.moment(now()) + timedelta(minutes=1)
-    async with open_odd_platform(system, token_expires_at=soon, token_status=503) as odd:
+async def test_token_when_it_is_over_and_its_renewal_fails_for_a_while_then_tried_again_until_it_works(open_watched):
+    over = looking.moment(now()) - timedelta(minutes=1)
+    async with (
+        open_watched(worker=True, sandbox=True, publish_attempts=12) as system,
+        open_odd_platform(system, token_expires_at=over, token_status=503) as odd,
+    ):
         group = await system.create("mastodon-7", at=now())
-        await looking.until_posts(system, group, lambda row: row["failures"] == 1)
-        assert (await looking.connection_of(system, "mastodon-7"))["tokenStatus"] != "expired"
+        await looking.until_posts(system, group, lambda row: row["failures"] >= 2)
+        assert odd.attempts == 0
         odd.token_status = 200
         assert [entry["status"] for entry in await system.ended(group)] == ["published"]
+        # A failure that passes is no reason to give a connection up.
+        assert (await looking.connection_of(system, "mastodon-7"))["tokenStatus"] != "expired"
 
 
-async def test_token_when_its_renewal_is_refused_for_good_then_the_connection_is_dead(system):
-    soon = looking.moment(now()) + timedelta(minutes=1)
-    async with open_odd_platform(system, token_expires_at=soon, token_status=400) as odd:
-        odd.token_body = {"error": "invalid_grant", "error_description": "The grant was revoked"}
+async def test_token_when_it_is_over_and_its_renewal_is_refused_for_good_then_the_connection_is_dead(system):
+    over = looking.moment(now()) - timedelta(minutes=1)
+    refusal = {"error": "invalid_grant", "error_description": "The grant was revoked"}
+    async with open_odd_platform(system, token_expires_at=over, token_status=400, token_body=refusal) as odd:
         [entry] = await system.ended(await system.create("mastodon-7", at=now()))
         error = entry["error"]
         assert (error["code"], error["message"], error["platformStatusCode"]) == (

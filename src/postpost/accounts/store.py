@@ -11,7 +11,7 @@ _FETCH_CALLERS = """
     SELECT k.id AS key_id, k.digest, k.revoked_at, k.last_used_at,
            o.id AS owner_id, o.active AS owner_active, o.workspaces, o.is_admin,
            b.id AS billing_id, b.active AS billing_active, b.plan_key, b.entitlements, b.seats,
-           t.id AS target_id, t.parent_id AS target_parent_id, t.active AS target_active
+           t.parent_id AS target_parent_id, t.active AS target_active
     FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS q (prefix, target_id, n)
     LEFT JOIN api_keys k ON k.prefix = q.prefix
     LEFT JOIN accounts o ON o.id = k.account_id

@@ -35,6 +35,9 @@ from postpost.vault import Vault
 EXPIRING_SOON = timedelta(days=7)
 """From here on a token counts as `expiring_soon` (spec rest-api.md 5.1)."""
 
+REFRESHED_ELSEWHERE = timedelta(seconds=2)
+"""Wait for another process that is just refreshing the same credentials; uses no attempt."""
+
 TEST_TIMEOUT = timedelta(seconds=10)
 """Longest connection test (spec rest-api.md 5.2)."""
 
@@ -210,7 +213,7 @@ async def _identify(database: Database, outside: Outside, row: Row, connector: C
     except PlatformError as error:
         if error.retry is not Retry.REFRESH:
             raise
-    grant = await refresh(database, outside, row["id"], account, connector)
+    grant = await refresh(database, outside, row["id"], account, connector, refused_in_use=True)
     return await connector.identify(replace(account, credentials=grant.credentials), outside.http)
 
 
@@ -229,12 +232,19 @@ def _result(row: Row, identity: Identity | None, message: str) -> ConnectionChec
 
 
 async def refresh(
-    database: Database, outside: Outside, connection_id: str, account: Account, connector: Connector
+    database: Database,
+    outside: Outside,
+    connection_id: str,
+    account: Account,
+    connector: Connector,
+    *,
+    refused_in_use: bool = False,
 ) -> Grant:
     """Get new credentials, at most one process at a time, committed before anybody uses them.
 
-    Raises the connector's PlatformError; only an explicit refusal by the platform marks the connection as expired, a
-    network fault never does.
+    Raises the connector's PlatformError. Only the platform's own refusal marks the connection as expired: of the
+    refresh, or with `refused_in_use` of the present credentials where there is nothing to refresh them with. A network
+    fault never does.
     """
     now = utc_now()
     until = now + timedelta(seconds=outside.settings.platform_timeout_seconds * 2)
@@ -242,23 +252,27 @@ async def refresh(
         row = await store.claim_refresh(connection, connection_id, until, now)
     if row is None:
         raise PlatformError(
-            ErrorCode.NETWORK_ERROR, "The credentials are being refreshed by another process", retry=Retry.BACK_OFF
+            ErrorCode.NETWORK_ERROR,
+            "The credentials are being refreshed by another process",
+            retry=Retry.WAIT,
+            wait=REFRESHED_ELSEWHERE,
         )
     current = outside.vault.decrypt(row["credentials"])
     if current != account.credentials:  # somebody else has refreshed since we read them
         async with database.connection() as connection:
-            await store.release_refresh(connection, connection_id, refused=False)
+            await store.release_refresh(connection, connection_id, row["connected_at"], refused=False)
         return Grant(current, row["token_expires_at"])
     try:
         grant = await connector.refresh(account, outside.app(connector.platform.key), outside.http)
     except PlatformError as error:
-        refused = error.code is ErrorCode.PLATFORM_AUTH_EXPIRED
+        asked = error.status is not None or refused_in_use
+        refused = asked and error.code is ErrorCode.PLATFORM_AUTH_EXPIRED
         async with database.connection() as connection:
-            await store.release_refresh(connection, connection_id, refused=refused)
+            await store.release_refresh(connection, connection_id, row["connected_at"], refused=refused)
         raise
     async with database.connection() as connection:
         encrypted = outside.vault.encrypt(grant.credentials)
-        await store.store_credentials(connection, connection_id, encrypted, grant.expires_at)
+        await store.store_credentials(connection, connection_id, row["connected_at"], encrypted, grant.expires_at)
     return grant
 
 

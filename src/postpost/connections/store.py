@@ -60,7 +60,7 @@ _UPSERT_CONNECTION = """
         profile_image_url = excluded.profile_image_url, profile_url = excluded.profile_url,
         base_url = excluded.base_url, sandbox = excluded.sandbox, credentials = excluded.credentials,
         facts = excluded.facts, token_expires_at = excluded.token_expires_at, refused_at = NULL, held_until = NULL,
-        updated_at = now()
+        refresh_lease_until = NULL, connected_at = clock_timestamp(), updated_at = now()
     RETURNING id
 """
 
@@ -99,7 +99,7 @@ async def delete_connection(connection: Connection, account_id: str, platform_id
 _CLAIM_REFRESH = """
     UPDATE connections SET refresh_lease_until = $2
     WHERE id = $1 AND (refresh_lease_until IS NULL OR refresh_lease_until < $3)
-    RETURNING credentials, token_expires_at
+    RETURNING credentials, token_expires_at, connected_at
 """
 
 
@@ -112,28 +112,31 @@ async def claim_refresh(connection: Connection, connection_id: str, until: datet
 _STORE_CREDENTIALS = """
     UPDATE connections SET credentials = $2, token_expires_at = $3, refresh_lease_until = NULL, refused_at = NULL,
         updated_at = now()
-    WHERE id = $1
+    WHERE id = $1 AND connected_at = $4
 """
 
 
 async def store_credentials(
-    connection: Connection, connection_id: str, credentials: bytes, expires_at: datetime | None
+    connection: Connection, connection_id: str, connected_at: datetime, credentials: bytes, expires_at: datetime | None
 ) -> None:
-    """Store refreshed credentials and give the right to refresh back."""
-    await connection.execute(_STORE_CREDENTIALS, connection_id, credentials, expires_at)
+    """Store refreshed credentials and give the right to refresh back, unless the account was reconnected meanwhile."""
+    await connection.execute(_STORE_CREDENTIALS, connection_id, credentials, expires_at, connected_at)
 
 
 # Locks the row for the moment of the UPDATE. Index: connections_pkey.
 _RELEASE_REFRESH = """
     UPDATE connections SET refresh_lease_until = NULL,
         refused_at = CASE WHEN $2 THEN coalesce(refused_at, now()) ELSE refused_at END
-    WHERE id = $1
+    WHERE id = $1 AND connected_at = $3
 """
 
 
-async def release_refresh(connection: Connection, connection_id: str, *, refused: bool) -> None:
-    """Give the right to refresh back; `refused` marks credentials that the platform has explicitly rejected."""
-    await connection.execute(_RELEASE_REFRESH, connection_id, refused)
+async def release_refresh(connection: Connection, connection_id: str, connected_at: datetime, *, refused: bool) -> None:
+    """Give the right to refresh back; `refused` marks credentials that the platform has explicitly rejected.
+
+    Touches nothing when the account was reconnected meanwhile.
+    """
+    await connection.execute(_RELEASE_REFRESH, connection_id, refused, connected_at)
 
 
 # Locks the row for the moment of the UPDATE. Index: connections (account_id, platform_id).
@@ -154,20 +157,6 @@ async def store_identity(
 ) -> None:
     """Store what a successful test found out; the credentials work, so the connection counts as alive."""
     await connection.execute(_STORE_IDENTITY, account_id, platform_id, username, display_name, dict(facts))
-
-
-# No lock. Indexes: accounts_parent, connections (account_id, platform_id).
-_COUNT_PAID_CONNECTIONS = """
-    SELECT count(*) FROM connections WHERE account_id IN (
-        SELECT $1 UNION ALL SELECT id FROM accounts WHERE parent_id = $1
-    )
-"""
-
-
-async def count_paid_connections(connection: Connection, billing_id: str) -> int:
-    """Return how many connections a billing owner pays for."""
-    count: int = await connection.fetchval(_COUNT_PAID_CONNECTIONS, billing_id)
-    return count
 
 
 # No lock. Reads the whole table in the order of its key, an operator's command and no request's.

@@ -5,7 +5,9 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
-from postpost.database.pool import DATABASE_AWAY
+import asyncpg
+
+from postpost.database.pool import is_away
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -18,7 +20,7 @@ class Batcher(Generic[Item, Result]):
     gathered in the meantime, so batches grow with the load and only then. `flush` gets items in the order of
     submission and returns one result each, an exception as a value for an item that failed by itself. When `flush`
     raises and there was more than one item, each is flushed alone, so one bad item spoils nobody else's; only when
-    the database is away everybody gets that answer at once.
+    the database is away or a lock is not to be had does everybody get that answer at once.
     """
 
     def __init__(
@@ -52,7 +54,7 @@ class Batcher(Generic[Item, Result]):
         try:
             results = await self._flush([item for item, _ in batch])
         except Exception as error:  # noqa: BLE001 -- handed to every caller of the batch, none is lost
-            if len(batch) == 1 or isinstance(error, DATABASE_AWAY):
+            if len(batch) == 1 or _concerns_all(error):
                 for _, future in batch:
                     _settle(future, error)
                 return
@@ -61,6 +63,11 @@ class Batcher(Generic[Item, Result]):
             return
         for (_, future), result in zip(batch, results, strict=True):
             _settle(future, result)
+
+
+def _concerns_all(error: Exception) -> bool:
+    """Say whether each item alone would meet the same error, and wait for it: one after the other, for seconds."""
+    return is_away(error) or isinstance(error, asyncpg.LockNotAvailableError | asyncpg.QueryCanceledError)
 
 
 def _settle(future: "asyncio.Future[Result]", result: Result | Exception) -> None:

@@ -39,13 +39,33 @@ DATABASE_AWAY: tuple[type[Exception], ...] = (
 )
 """What asyncpg raises when the database cannot be reached or is going down: passing trouble, never a wrong request."""
 
+
+def is_away(error: BaseException) -> bool:
+    """Say whether the database could not be reached. A value that cannot be encoded is no such thing."""
+    return isinstance(error, DATABASE_AWAY) and not isinstance(error, ValueError)
+
+
+def may_pass(error: BaseException) -> bool:
+    """Say whether the same statement may well succeed in a moment: away, a lock time-out, a deadlock, cancelled."""
+    passing = (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError, asyncpg.QueryCanceledError)
+    return is_away(error) or isinstance(error, passing)
+
+
+def is_faulty_value(error: BaseException) -> bool:
+    """Say whether PostgreSQL cannot store a value as it is: U+0000 in a text, half a surrogate pair."""
+    if isinstance(error, asyncpg.PostgresError):
+        return (error.sqlstate or "").startswith("22")
+    return isinstance(error, ValueError)
+
+
 _encoder = msgspec.json.Encoder(decimal_format="number")
 
 
 def encode_json(value: Json) -> str:
     """Return compact JSON text. A str is taken for JSON text already: the queue library writes its own.
 
-    Characters that jsonb refuses (U+0000) never get this far: request bodies with them are turned away.
+    Characters that jsonb refuses (U+0000) never get this far: request bodies with them are turned away, and what
+    platforms answer is cleaned when it is decoded.
     """
     if isinstance(value, str):
         return value

@@ -11,10 +11,9 @@ from enum import StrEnum
 from typing import Protocol
 from urllib.parse import quote
 
-import msgspec
-
 # Handed on to the connectors. Step results and keys are small ones: ids, offsets, URLs, never bytes or secrets.
 from postpost.values import Json as Json
+from postpost.values import decode_json
 
 
 class ErrorCode(StrEnum):
@@ -100,15 +99,15 @@ class Response:
     body: bytes
 
     def json(self) -> Json:
-        """Return the decoded body, or None when it is not JSON (proxies answer HTML)."""
+        """Return the decoded body; None when it is not JSON (proxies answer HTML) or holds what nobody can store."""
         try:
-            return msgspec.json.decode(self.body)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+            return decode_json(self.body)
+        except ValueError:
             return None
 
     def text(self) -> str:
-        """Return the body as text; bytes that are no UTF-8 are replaced."""
-        return self.body.decode("utf-8", "replace")
+        """Return the body as text; bytes that are no UTF-8, and U+0000, are replaced."""
+        return self.body.decode("utf-8", "replace").replace("\0", "\ufffd")
 
 
 class Http(Protocol):

@@ -70,9 +70,11 @@ class Intake:
         now = utc_now()
         period, _ = limits.period(now)
         async with self._database.transaction() as connection:
-            locked = {one.actor.billing_id for one in intakes if one.key is not None or not one.request.draft}
+            lasting = [one.actor for one in intakes if one.key is not None or not one.request.draft]
+            # The acting account as well: its idempotency keys are its own, whoever pays.
+            locked = {actor.billing_id for actor in lasting} | {actor.account_id for actor in lasting}
             if locked:
-                await store_intake.lock_billing_accounts(connection, sorted(locked))
+                await store_intake.lock_accounts(connection, sorted(locked))
             facts = await store_intake.fetch_intake_facts(connection, [_question(one) for one in intakes], period, now)
             book = _Book(now)
             answers = [book.enter(intake, fact) for intake, fact in zip(intakes, facts, strict=True)]
@@ -108,6 +110,8 @@ class _Book:
                 used = (facts.used_key_digest, facts.used_key_group)
             if used is not None:
                 return _answer_again(intake.digest, *used)
+        if facts.inactive:  # deactivated since the key was looked up
+            raise ApiError(errors.A4)
         for platform_id in request.platform_ids:
             if platform_id not in facts.connected:
                 raise ApiError(errors.C11, platformId=platform_id)

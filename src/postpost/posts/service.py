@@ -21,7 +21,7 @@ from postpost.database.pool import Connection, Database, Row
 from postpost.errors import ApiError
 from postpost.ids import normal_id
 from postpost.platforms import connector as connector_of
-from postpost.posts import requests, rules, store, store_intake, validation
+from postpost.posts import requests, rules, store, store_intake, store_operating, validation
 from postpost.posts.actor import Actor
 from postpost.posts.intake import Intake, raise_if, worth_announcing
 from postpost.posts.requests import ListRequest, UpdateRequest
@@ -173,12 +173,14 @@ class Posts:
             raise ApiError(errors.U5)
         async with self._database.transaction() as connection:
             if wanted.status is not GroupStatus.DRAFT:
-                await store_intake.lock_billing_accounts(connection, [actor.billing_id])
+                await store_intake.lock_accounts(connection, [actor.billing_id])
             group = await store.lock_group(connection, actor.account_id, normal)
             if group is None:
                 raise ApiError(errors.U5)
             posts = await store.fetch_group_posts(connection, actor.account_id, normal)
             _refuse_locked(group, posts)
+            # After a retry of some, the others stay failed and are none of this.
+            posts = [post for post in posts if post["status"] in (PostStatus.DRAFT, PostStatus.SCHEDULED)]
             change = self._decide(group, wanted, now)
             if change is None:
                 return _updated(normal, group["status"], group["scheduled_at"])
@@ -245,7 +247,7 @@ class Posts:
         async with self._database.transaction() as connection:
             if await store.lock_group(connection, account_id, normal) is None:
                 raise ApiError(errors.D1)
-            posts = await store.fetch_group_posts(connection, account_id, normal)
+            posts = await store.lock_group_posts(connection, account_id, normal)
             await store.take_back_charges(connection, _charges_held(posts))
             await store.delete_group(connection, account_id, normal)
 
@@ -259,7 +261,7 @@ class Posts:
             raise ApiError(errors.R1)
         now = utc_now()
         async with self._database.transaction() as connection:
-            await store_intake.lock_billing_accounts(connection, [actor.billing_id])
+            await store_intake.lock_accounts(connection, [actor.billing_id])
             group = await store.lock_group(connection, actor.account_id, normal)
             if group is None:
                 raise ApiError(errors.R1)
@@ -281,7 +283,7 @@ class Posts:
         """Move the waiting groups of a deactivated account to draft and give their charges back; returns how many."""
         now = utc_now()
         async with self._database.transaction() as connection:
-            posts = await store.pause_scheduled_groups(connection, account_id, now)
+            posts = await store_operating.pause_scheduled_groups(connection, account_id, now)
             await store.take_back_charges(connection, _charges_held(posts))
             groups = sorted({post["group_id"] for post in posts})
             moved = {"from": "scheduled", "to": "draft"}

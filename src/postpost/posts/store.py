@@ -61,6 +61,18 @@ async def fetch_group(connection: Connection, account_id: str, group_id: str) ->
     return await connection.fetchrow(_FETCH_GROUP, group_id, account_id)
 
 
+# Locks the posts in id order, as everybody does who locks several. Index: platform_posts_group.
+_LOCK_GROUP_POSTS = """
+    SELECT id, platform_id, charged_to, charged_period, begun FROM platform_posts
+    WHERE group_id = $1 AND account_id = $2 ORDER BY id FOR UPDATE
+"""
+
+
+async def lock_group_posts(connection: Connection, account_id: str, group_id: str) -> list[Row]:
+    """Hold the platform posts of a held group; returns them with the charges they hold."""
+    return list(await connection.fetch(_LOCK_GROUP_POSTS, group_id, account_id))
+
+
 # No lock. Index: platform_posts_group.
 _FETCH_GROUP_POSTS = """
     SELECT id, platform, platform_id, status, charged_to, charged_period, begun, error, parts
@@ -193,7 +205,7 @@ _REQUEUE_POSTS = """
         RETURNING id
     ), posts AS (
         UPDATE platform_posts p SET status = 'scheduled', error = NULL, failures = 0, tries = 0, not_before = NULL,
-            intent = NULL, updated_at = $4,
+            intent = NULL, steps = p.steps - 'limited-since', updated_at = $4,
             parts = (
                 SELECT jsonb_agg(
                     CASE WHEN part.value ->> 'status' = 'failed'
@@ -352,34 +364,6 @@ async def fetch_page(connection: Connection, wanted: ListFilter) -> list[Row]:
         ORDER BY page.place
     """
     return list(await connection.fetch(query, *arguments))
-
-
-# Locks the due groups it changes. Indexes: post_groups_by_created (account_id), platform_posts_group.
-_PAUSE_SCHEDULED = """
-    WITH paused AS (
-        UPDATE post_groups SET status = 'draft', due_at = NULL, updated_at = $2
-        WHERE account_id = $1 AND status = 'scheduled' AND processing_status = 'pending'
-          AND NOT EXISTS (
-              SELECT FROM platform_posts p
-              WHERE p.group_id = post_groups.id AND p.status NOT IN ('draft', 'scheduled')
-          )
-        RETURNING id
-    ), before AS (
-        SELECT p.id, p.group_id, p.platform_id, p.charged_to, p.charged_period, p.begun
-        FROM platform_posts p JOIN paused ON paused.id = p.group_id
-    ), posts AS (
-        UPDATE platform_posts p SET status = 'draft', updated_at = $2,
-            charged_to = CASE WHEN p.begun THEN p.charged_to END,
-            charged_period = CASE WHEN p.begun THEN p.charged_period END
-        FROM before WHERE before.id = p.id
-    )
-    SELECT * FROM before
-"""
-
-
-async def pause_scheduled_groups(connection: Connection, account_id: str, now: datetime) -> list[Row]:
-    """Move an account's waiting groups to draft, their times kept; returns their posts with the charges they held."""
-    return list(await connection.fetch(_PAUSE_SCHEDULED, account_id, now))
 
 
 # No lock. Index: connections (account_id, platform_id).

@@ -51,20 +51,21 @@ class IntakeFacts:
     pending: Mapping[str, int]
     used_key_digest: bytes | None
     used_key_group: str | None
+    inactive: bool = False
 
 
-# Locks the billing accounts in id order, so that two batches never wait for each other in a circle. Primary key.
-_LOCK_BILLING_ACCOUNTS = """
+# Locks the accounts in id order, so that two batches never wait for each other in a circle. Index: accounts_pkey.
+_LOCK_ACCOUNTS = """
     SELECT id FROM accounts WHERE id = ANY($1::text[]) ORDER BY id FOR NO KEY UPDATE
 """
 
 
-async def lock_billing_accounts(connection: Connection, billing_ids: Sequence[str]) -> None:
+async def lock_accounts(connection: Connection, account_ids: Sequence[str]) -> None:
     """Hold the usage locks of these accounts until the transaction ends: counting and writing become one step."""
-    await connection.fetch(_LOCK_BILLING_ACCOUNTS, list(billing_ids))
+    await connection.fetch(_LOCK_ACCOUNTS, list(account_ids))
 
 
-# No lock of its own: runs after lock_billing_accounts, in a statement of its own, so that its snapshot holds whatever
+# No lock of its own: runs after lock_accounts, in a statement of its own, so that its snapshot holds whatever
 # the previous holder committed. Indexes: connections (account_id, platform_id), accounts_parent, usage_counters_pkey,
 # platform_posts_open, idempotency_keys_pkey.
 _FETCH_INTAKE_FACTS = """
@@ -110,7 +111,10 @@ _FETCH_INTAKE_FACTS = """
             )
         END AS pending,
         k.body_digest,
-        k.group_id
+        k.group_id,
+        EXISTS (
+            SELECT FROM accounts a WHERE a.id IN (q.account_id, q.billing_id) AND NOT a.active
+        ) AS inactive
     FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::boolean[], $6::text[], $7::text[])
         WITH ORDINALITY
         AS q (account_id, billing_id, platform_ids, key, count_connections, monthly_scope, pending_scope, n)
@@ -143,6 +147,7 @@ async def fetch_intake_facts(
             pending=row["pending"] or {},
             used_key_digest=row["body_digest"],
             used_key_group=row["group_id"],
+            inactive=row["inactive"],
         )
         for row in rows
     ]

@@ -1,5 +1,7 @@
 """SQL of the operator's questions about posts. Every function takes the connection first."""
 
+from datetime import datetime
+
 from postpost.database.pool import Connection, Row
 
 # No lock. Index: post_groups_pkey.
@@ -47,3 +49,31 @@ _FETCH_POST_STATES = """
 async def fetch_post_states(connection: Connection, account_id: str, group_id: str) -> list[Row]:
     """Return where each platform post of a group stands, with its connection and its latest failure."""
     return list(await connection.fetch(_FETCH_POST_STATES, group_id, account_id))
+
+
+# Locks the due groups it changes. Indexes: post_groups_by_created (account_id), platform_posts_group.
+_PAUSE_SCHEDULED = """
+    WITH paused AS (
+        UPDATE post_groups SET status = 'draft', due_at = NULL, updated_at = $2
+        WHERE account_id = $1 AND status = 'scheduled' AND processing_status = 'pending'
+          AND NOT EXISTS (
+              SELECT FROM platform_posts p
+              WHERE p.group_id = post_groups.id AND p.status NOT IN ('draft', 'scheduled')
+          )
+        RETURNING id
+    ), before AS (
+        SELECT p.id, p.group_id, p.platform_id, p.charged_to, p.charged_period, p.begun
+        FROM platform_posts p JOIN paused ON paused.id = p.group_id
+    ), posts AS (
+        UPDATE platform_posts p SET status = 'draft', updated_at = $2,
+            charged_to = CASE WHEN p.begun THEN p.charged_to END,
+            charged_period = CASE WHEN p.begun THEN p.charged_period END
+        FROM before WHERE before.id = p.id
+    )
+    SELECT * FROM before
+"""
+
+
+async def pause_scheduled_groups(connection: Connection, account_id: str, now: datetime) -> list[Row]:
+    """Move an account's waiting groups to draft, their times kept; returns their posts with the charges they held."""
+    return list(await connection.fetch(_PAUSE_SCHEDULED, account_id, now))

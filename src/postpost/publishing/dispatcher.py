@@ -10,13 +10,16 @@ from postpost.clock import utc_now
 from postpost.database.pool import DATABASE_AWAY, Database
 from postpost.metrics import Metrics
 from postpost.posts.store import ANNOUNCE_WITHIN, DUE_CHANNEL
-from postpost.publishing import jobs, store
+from postpost.publishing import jobs, store_dispatch
 
 BATCH_GROUPS = 1000
 """Groups taken in one transaction: ten thousand due at once are ten short transactions, not one long one."""
 
 POLL_INTERVAL = ANNOUNCE_WITHIN / 2
 """Longest sleep of a dispatcher: whatever was not announced is due later than this."""
+
+TAKEN_ELSEWHERE = timedelta(milliseconds=20)
+"""Pause when a group is due that somebody else holds."""
 
 RECONNECT_DELAY_SECONDS = 1.0
 
@@ -60,7 +63,7 @@ class Dispatcher:
         """Take one batch of due groups, in one transaction; returns the number of jobs enqueued."""
         now = utc_now()
         async with self._database.transaction() as connection:
-            posts = await store.claim_due_groups(connection, now, BATCH_GROUPS)
+            posts = await store_dispatch.claim_due_groups(connection, now, BATCH_GROUPS)
             await jobs.enqueue_posts(connection, [post["id"] for post in posts])
         for post in posts:
             self._metrics.dispatched(now - post["due_at"])
@@ -72,10 +75,15 @@ class Dispatcher:
             if await self.dispatch():
                 continue
             async with self._database.connection() as connection:
-                due = await store.fetch_next_due(connection)
+                due = await store_dispatch.fetch_next_due(connection)
             wait = POLL_INTERVAL if due is None else min(due - utc_now(), POLL_INTERVAL)
             # A millisecond more: due times have milliseconds, and to wake early would mean to look twice.
-            await _sleep(self._wake, max(wait, timedelta(0)).total_seconds() + 0.001)
+            # What is due and was not taken is held by somebody for a moment.
+            await _sleep(
+                self._wake,
+                max(wait, TAKEN_ELSEWHERE if due is not None and due <= utc_now() else timedelta(0)).total_seconds()
+                + 0.001,
+            )
 
     def _on_due(self, *_: object) -> None:
         self._wake.set()

@@ -1,13 +1,16 @@
 """Takes posts under lease, runs them and stores how they ended; each of the three in batches over all running jobs."""
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
+from time import monotonic
 
 import structlog
 
 from postpost.clock import utc_now
 from postpost.database.batching import Batcher
-from postpost.database.pool import Database, Row
+from postpost.database.pool import Database, Row, is_faulty_value, may_pass
 from postpost.ids import new_id
 from postpost.metrics import Metrics
 from postpost.platforms.base import Account
@@ -15,12 +18,23 @@ from postpost.posts import rules
 from postpost.posts import store as posts_store
 from postpost.posts.rules import PostStatus
 from postpost.posts.store import LogEntry
-from postpost.publishing import jobs, store
-from postpost.publishing.run import ClaimedPost, Run, Tools
+from postpost.publishing import jobs, store, store_dispatch
+from postpost.publishing.claimed import ClaimedPost, Tools
+from postpost.publishing.run import Run
 from postpost.publishing.steps import LeaseLostError
 from postpost.publishing.store import Claim, Ending, StepWrite
 from postpost.publishing.timing import Timing
 from postpost.vault import VaultError
+
+CHAIN_SECONDS = 5.0
+"""Longest that one job goes on with the posts of its connection; the rest gets a job of its own, so that a worker
+whose queue consumer restarts need not wait for the end of a long chain."""
+
+ENDING_PATIENCE_SECONDS = 60.0
+ENDING_RETRY_SECONDS = 0.2
+
+QUEUE_LOG_LIFETIME = timedelta(days=1)
+LOG_BATCH = 5000
 
 BATCH = 200
 """Most posts in one batched statement."""
@@ -57,16 +71,34 @@ class Publisher:
         A job that finds its connection busy ends at once: the run that holds the connection takes its post over.
         """
         following: str | None = post_id
+        begun = monotonic()
         while following is not None:
             claimed = await self._claims.submit(following)
             if claimed is None:
                 return
             ending = await Run(claimed, tools).execute()
-            following = await self._endings.submit(ending)
-            if following is not None and self.stopping:
+            following = await self._store_ending(ending)
+            if following is not None and (self.stopping or monotonic() - begun > CHAIN_SECONDS):
                 async with self._database.transaction() as connection:
                     await jobs.enqueue_posts(connection, [following])
                 return
+
+    async def _store_ending(self, ending: Ending) -> str | None:
+        """Store how a run ended, again and again while the database is away: only this process knows it.
+
+        The lease makes that safe at any time. Returns the next post of the connection.
+        """
+        deadline = monotonic() + ENDING_PATIENCE_SECONDS
+        while True:
+            try:
+                return await self._endings.submit(ending)
+            except Exception as error:
+                if is_faulty_value(error) and (harmless := _without_values(ending)) != ending:
+                    _log.exception("ending_could_not_be_stored", post_id=ending.post_id)
+                    ending = harmless
+                elif not may_pass(error) or monotonic() > deadline:
+                    raise
+                await asyncio.sleep(ENDING_RETRY_SECONDS)
 
     # Claims
 
@@ -108,6 +140,7 @@ class Publisher:
             locked_away=locked_away,
             token_expires_at=row["token_expires_at"],
             refused=row["refused_at"] is not None,
+            connected_at=row["connected_at"],
         )
 
     # Steps
@@ -160,7 +193,16 @@ class Publisher:
     async def depth(self) -> int:
         """Return how many platform posts are taken up and not ended."""
         async with self._database.connection() as connection:
-            return await store.count_in_hand(connection)
+            return await store_dispatch.count_in_hand(connection)
+
+    async def forget_old_queue_log(self) -> None:
+        """Delete what the queue has logged and summed up more than a day ago."""
+        deleted = LOG_BATCH
+        while deleted == LOG_BATCH:
+            async with self._database.connection() as connection:
+                deleted = await store_dispatch.delete_old_queue_log(
+                    connection, utc_now() - QUEUE_LOG_LIFETIME, LOG_BATCH
+                )
 
     async def sweep(self, patience: timedelta) -> int:
         """Enqueue posts in hand that nobody has touched for `patience` though nothing holds them back.
@@ -169,11 +211,39 @@ class Publisher:
         """
         now = utc_now()
         async with self._database.transaction() as connection:
-            forgotten = await store.fetch_forgotten_posts(connection, now, now - patience, BATCH)
+            forgotten = await store_dispatch.fetch_forgotten_posts(connection, now, now - patience, BATCH)
             await jobs.enqueue_forgotten(connection, forgotten)
         if forgotten:
             _log.warning("posts_recovered", count=len(forgotten))
         return len(forgotten)
+
+
+def _without_values(ending: Ending) -> Ending:
+    """Return an ending that can be stored whatever a platform has put into this one.
+
+    A post that is live stays published, without its address; one that failed keeps code and time of its failure.
+    """
+    error = None
+    if ending.status == PostStatus.FAILED:
+        error = {
+            **ending.error,
+            "message": "The platform answered something that cannot be stored",
+            "platformError": None,
+        }
+    return replace(
+        ending,
+        error=error,
+        posted_id=None if ending.posted_id is None else _scrubbed(ending.posted_id),
+        url=None,
+        parts=None,
+        steps={},
+        logs=(),
+    )
+
+
+def _scrubbed(text: str) -> str:
+    """Return a text without the characters that PostgreSQL does not store."""
+    return text.replace("\0", "").encode("utf-8", "replace").decode()
 
 
 def _choose(post_ids: Sequence[str], held: Sequence[Row], now: datetime) -> list[Claim]:

@@ -1,7 +1,6 @@
 """One run of one platform post: check, refresh, publish or reconcile, and what became of it."""
 
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import structlog
@@ -10,10 +9,8 @@ from postpost.clock import utc_now
 from postpost.database.pool import DATABASE_AWAY
 from postpost.platforms.base import (
     RAW_MESSAGES,
-    Account,
     Connector,
     ErrorCode,
-    Grant,
     Http,
     Json,
     NotPublished,
@@ -26,8 +23,8 @@ from postpost.platforms.base import (
 )
 from postpost.posts.rules import PostStatus
 from postpost.posts.store import LogEntry
+from postpost.publishing.claimed import ClaimedPost, Tools
 from postpost.publishing.steps import (
-    Journal,
     LeasedHttp,
     LeaseLostError,
     PostponedError,
@@ -38,7 +35,7 @@ from postpost.publishing.steps import (
     new_parts,
 )
 from postpost.publishing.store import Ending
-from postpost.publishing.timing import MAX_QUESTIONS, Timing
+from postpost.publishing.timing import MAX_QUESTIONS
 from postpost.times import format_time
 
 _log = structlog.get_logger()
@@ -51,61 +48,17 @@ RETRYABLE = frozenset(
 REFRESH_MARGIN = timedelta(minutes=5)
 """Credentials that expire sooner than this are refreshed before they are used."""
 
+SHORTEST_WAIT = timedelta(seconds=1)
+"""Least wait after a rate limit, whatever the platform says: `Retry-After: 0` is no invitation to a loop."""
+
+LIMITED_SINCE = "limited-since"
+"""Name of the step that notes when a post first met a rate limit; the operator's bound counts from then."""
+
 DEFAULT_RATE_LIMIT_WAIT = timedelta(minutes=1)
 """Wait where a platform limits without saying for how long."""
 
 QUESTION_DELAY_SECONDS = 2.0
 """First wait between two questions about an interrupted call; doubles each time, at most a minute."""
-
-
-@dataclass(frozen=True, slots=True)
-class Checked:
-    """The verdict of the platform's rules on a post: its parts, or why it cannot be sent."""
-
-    parts: tuple[str, ...] = ()
-    problem: str | None = None
-    items: Json = None
-
-
-@dataclass(frozen=True, slots=True)
-class ClaimedPost:
-    """A platform post held under a lease, with everything that a run needs.
-
-    `account` is None when the post's connection is gone, or when its credentials are `locked_away`: no key of ours
-    opens them.
-    """
-
-    id: str
-    group_id: str
-    account_id: str
-    platform: str
-    platform_id: str
-    content: str
-    settings: Mapping[str, Json]
-    tries: int
-    failures: int
-    lease_id: str
-    lease_until: datetime
-    steps: dict[str, Json]
-    intent: dict[str, Json] | None
-    parts: list[dict[str, Json]] | None
-    connection_id: str | None
-    account: Account | None
-    token_expires_at: datetime | None
-    refused: bool
-    locked_away: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Tools:
-    """What a run borrows from the engine."""
-
-    connector: Callable[[str], Connector | None]
-    check: Callable[[ClaimedPost], Awaitable[Checked]]
-    refresh: Callable[[ClaimedPost, Connector], Awaitable[Grant]]
-    http: Http
-    journal: Journal
-    timing: Timing
 
 
 class Run:
@@ -172,6 +125,9 @@ class Run:
             return self._invalid(f"Platform connection not found: {claimed.platform_id}")
         if claimed.refused:
             return self._dead_credentials()
+        if claimed.failures >= self._timing.attempts and claimed.intent is None:
+            message = f"The worker stopped unexpectedly while it was sending this post, {claimed.failures} times"
+            return self._failed(PlatformError(ErrorCode.UNKNOWN_ERROR, message), own_fault=True, called=False)
         if not claimed.parts:
             checked = await self._tools.check(claimed)
             if checked.problem is not None and claimed.intent is None:
@@ -179,7 +135,7 @@ class Run:
             # A post that was under way when the rules changed has to be asked about in the form it had.
             self._steps = self._new_steps(new_parts(claimed.id, checked.parts or (claimed.content,)))
         if claimed.token_expires_at is not None and claimed.token_expires_at - utc_now() < REFRESH_MARGIN:
-            await self._refresh(connector)
+            await self._refresh_ahead(connector, claimed.token_expires_at)
         while True:
             try:
                 return await self._send(connector)
@@ -202,6 +158,14 @@ class Run:
         if any(part["status"] != PostStatus.PUBLISHED for part in self._steps.parts):
             await connector.publish(post, self._steps, http)
         return self._published()
+
+    async def _refresh_ahead(self, connector: Connector, expires_at: datetime) -> None:
+        try:
+            await self._refresh(connector)
+        except PlatformError:
+            if expires_at <= utc_now():
+                raise
+            self._refreshed = False  # they hold a while yet; if the platform thinks otherwise it will say so
 
     async def _refresh(self, connector: Connector, cause: PlatformError | None = None) -> None:
         self._refreshed = True
@@ -254,9 +218,6 @@ class Run:
         """The call provably did nothing: send again, unless it has been tried often enough."""
         self._steps.intent = None
         cause = stored.get("cause") or {}
-        if not cause:
-            # The run was killed before it could count its failure; a post that kills its worker must end some time.
-            self._claimed = replace(self._claimed, failures=self._claimed.failures + 1)
         if self._claimed.failures < self._timing.attempts:
             return None
         code = ErrorCode(cause.get("code", ErrorCode.TIMEOUT_ERROR))
@@ -301,12 +262,14 @@ class Run:
         """Decide between another attempt and the end (errors.md 5.1, what the engine does by itself)."""
         failures = self._claimed.failures + 1
         if error.retry is Retry.WAIT:
-            wait = error.wait if error.wait is not None else DEFAULT_RATE_LIMIT_WAIT
-            if wait <= self._timing.longest_wait:
+            wait = max(error.wait if error.wait is not None else DEFAULT_RATE_LIMIT_WAIT, SHORTEST_WAIT)
+            since = datetime.fromisoformat(self._claimed.steps.get(LIMITED_SINCE, utc_now().isoformat()))
+            if utc_now() + wait - since <= self._timing.longest_wait:
                 until = utc_now() + self._timing.held_delay(wait)
                 held = until if error.scope is not Scope.POST else None
                 logs = self._failure_logs(error, retryable=True)
-                return self._ending(PostStatus.PENDING, not_before=until, held_until=held, logs=logs)
+                waiting = {LIMITED_SINCE: since.isoformat()}
+                return self._ending(PostStatus.PENDING, not_before=until, held_until=held, logs=logs, steps=waiting)
         elif error.retry is Retry.BACK_OFF and failures < self._timing.attempts:
             delay = error.wait or self._timing.retry_delay(failures)
             logs = self._failure_logs(error, retryable=True)
@@ -342,7 +305,7 @@ class Run:
             failures=self._claimed.failures + 1,
             parts=self._steps.stored_parts(),
             error=shown,
-            refused=error.code is ErrorCode.PLATFORM_AUTH_EXPIRED,
+            refused=self._claimed.connected_at if error.code is ErrorCode.PLATFORM_AUTH_EXPIRED else None,
             logs=() if logged else self._failure_logs(error, retryable=retryable, items=items, called=called),
         )
 

@@ -1,4 +1,4 @@
-"""SQL of the engine: dispatching due groups, leases, durable steps, results and the sweep. All of it in batches."""
+"""SQL of runs: leases, durable steps and results, all of it in batches."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -7,44 +7,6 @@ from datetime import datetime
 from postpost.database.pool import Connection, Row, encode_json
 from postpost.posts.store import LogEntry
 from postpost.values import Json
-
-# No lock. Index: post_groups_due.
-_FETCH_NEXT_DUE = "SELECT min(due_at) FROM post_groups WHERE due_at IS NOT NULL"
-
-
-async def fetch_next_due(connection: Connection) -> datetime | None:
-    """Return when the earliest waiting group is due."""
-    due: datetime | None = await connection.fetchval(_FETCH_NEXT_DUE)
-    return due
-
-
-# Locks the due groups it takes, skipping those that another dispatcher, an update or a delete holds. The ids go through
-# arrays: a join would tempt the planner to read whole tables, since it cannot know that few groups are due.
-# Indexes: post_groups_due, post_groups_pkey, platform_posts_group.
-_CLAIM_DUE_GROUPS = """
-    WITH due AS MATERIALIZED (
-        SELECT id, due_at FROM post_groups WHERE due_at <= $1 ORDER BY due_at LIMIT $2 FOR UPDATE SKIP LOCKED
-    ), taken AS (
-        UPDATE post_groups SET due_at = NULL, processing_status = 'processing', updated_at = $1
-        WHERE id = ANY(ARRAY(SELECT id FROM due))
-        RETURNING id
-    ), logged AS (
-        INSERT INTO post_logs (group_id, event, created_at) SELECT id, 'processing', $1 FROM taken
-    ), posts AS (
-        UPDATE platform_posts SET status = 'pending', updated_at = $1
-        WHERE group_id = ANY(ARRAY(SELECT id FROM taken)) AND status = 'scheduled'
-        RETURNING id, group_id, position
-    )
-    SELECT posts.id, posts.group_id, due.due_at
-    FROM posts JOIN due ON due.id = posts.group_id
-    ORDER BY due.due_at, posts.group_id, posts.position
-"""
-
-
-async def claim_due_groups(connection: Connection, now: datetime, most: int) -> list[Row]:
-    """Take up to `most` due groups: their platform posts become pending. Returns those posts with their due time."""
-    return list(await connection.fetch(_CLAIM_DUE_GROUPS, now, most))
-
 
 # Locks the connections of these posts in id order. Indexes: platform_posts_pkey, connections (account_id, platform_id).
 _LOCK_CONNECTIONS_OF_POSTS = """
@@ -67,21 +29,27 @@ async def lock_connections_of_posts(connection: Connection, post_ids: Sequence[s
 # lease of whoever held it is over. Indexes: platform_posts_pkey, post_groups_pkey, connections_pkey.
 _CLAIM_POSTS = """
     WITH before AS (
-        SELECT p.id, p.begun, w.lease_id, w.connection_id
+        SELECT p.id, p.status = 'processing' AS abandoned, p.tries + p.failures = 0 AS first_turn, w.lease_id,
+               w.connection_id
         FROM unnest($1::text[], $2::text[], $3::text[]) AS w (post_id, lease_id, connection_id)
         JOIN platform_posts p ON p.id = w.post_id
-        WHERE (p.status = 'pending' AND (p.not_before IS NULL OR p.not_before <= $4))
-           OR (p.status = 'processing' AND p.lease_until < $4)
+        WHERE ((p.status = 'pending' AND (p.not_before IS NULL OR p.not_before <= $4))
+            OR (p.status = 'processing' AND p.lease_until < $4))
+          -- A post that was not yet pending when its connection was looked for has one all the same.
+          AND (w.connection_id IS NOT NULL OR NOT EXISTS (
+              SELECT FROM connections c WHERE c.account_id = p.account_id AND c.platform_id = p.platform_id))
         ORDER BY p.id
         FOR UPDATE OF p
     ), taken AS (
         UPDATE platform_posts p SET status = 'processing', begun = true, not_before = NULL,
+            -- Whoever was sending it has died: a post that kills its worker must end some time.
+            failures = p.failures + before.abandoned::int,
             lease_id = before.lease_id, lease_until = $5, updated_at = $4
         FROM before WHERE p.id = before.id
-        RETURNING p.*, before.begun AS begun_before, before.connection_id
+        RETURNING p.*, before.first_turn, before.connection_id
     ), logged AS (
         INSERT INTO post_logs (group_id, post_id, platform, event, created_at)
-        SELECT group_id, id, platform, 'processing', $4 FROM taken WHERE NOT begun_before
+        SELECT group_id, id, platform, 'processing', $4 FROM taken WHERE first_turn
     ), busy AS (
         UPDATE connections c SET busy_lease = taken.lease_id, busy_until = $5
         FROM taken WHERE c.id = taken.connection_id
@@ -89,7 +57,7 @@ _CLAIM_POSTS = """
     SELECT t.id, t.group_id, t.account_id, t.platform, t.platform_id, t.tries, t.failures, t.lease_id, t.steps,
            t.intent, t.parts, g.content, g.settings -> t.platform AS settings,
            c.id AS connection_id, c.username, c.base_url, c.sandbox, c.credentials, c.facts, c.token_expires_at,
-           c.refused_at
+           c.refused_at, c.connected_at
     FROM taken t
     JOIN post_groups g ON g.id = t.group_id
     LEFT JOIN connections c ON c.id = t.connection_id
@@ -147,6 +115,10 @@ _WRITE_STEPS = """
         JOIN unnest($2::text[], $3::text[]) AS w (lease_id, connection_id)
             ON c.id = w.connection_id AND c.busy_lease = w.lease_id
         WHERE c.busy_until < $10 ORDER BY c.id FOR NO KEY UPDATE OF c
+    ), held_posts AS (
+        SELECT p.id FROM platform_posts p
+        JOIN unnest($1::text[], $2::text[]) AS w (post_id, lease_id) ON p.id = w.post_id AND p.lease_id = w.lease_id
+        ORDER BY p.id FOR NO KEY UPDATE OF p
     ), written AS (
         UPDATE platform_posts p SET
             steps = CASE WHEN w.steps = '{}' THEN p.steps ELSE p.steps || w.steps END,
@@ -159,7 +131,7 @@ _WRITE_STEPS = """
             $1::text[], $2::text[], $3::text[], $4::jsonb[], $5::jsonb[], $6::boolean[], $7::jsonb[], $17::boolean[]
         ) AS w (post_id, lease_id, connection_id, steps, intent, clear_intent, parts, attempted)
         WHERE p.id = w.post_id AND p.lease_id = w.lease_id AND p.status = 'processing'
-          AND (SELECT count(*) FROM held_connections) >= 0
+          AND (SELECT count(*) FROM held_connections) + (SELECT count(*) FROM held_posts) >= 0
         RETURNING p.lease_id, w.connection_id
     ), busy AS (
         UPDATE connections c SET busy_until = $9
@@ -213,7 +185,8 @@ class Ending:
     """How one run of a platform post ended.
 
     `status` is published or failed, or pending when it is to be tried again at `not_before`. `held_until` holds back
-    the whole connection; `refused` marks its credential as dead.
+    the whole connection; `refused` is the `connected_at` of a dead credential, so that one which came in
+    the meantime is not marked instead.
     """
 
     post_id: str
@@ -231,7 +204,7 @@ class Ending:
     url: str | None = None
     error: Json = None
     held_until: datetime | None = None
-    refused: bool = False
+    refused: datetime | None = None
     attempted: bool = False
     logs: tuple[LogEntry, ...] = ()
 
@@ -263,9 +236,13 @@ _WRITE_ENDINGS = """
     WITH given AS (
         SELECT * FROM unnest(
             $1::text[], $2::text[], $3::text[], $4::text[], $5::int[], $6::timestamptz[], $7::jsonb[], $8::jsonb[],
-            $9::jsonb[], $10::text[], $11::text[], $12::jsonb[], $13::timestamptz[], $14::boolean[], $16::boolean[]
+            $9::jsonb[], $10::text[], $11::text[], $12::jsonb[], $13::timestamptz[], $14::timestamptz[], $16::boolean[]
         ) AS e (post_id, lease_id, connection_id, status, failures, not_before, steps, intent,
                 parts, posted_id, url, error, held_until, refused, attempted)
+    ), held_posts AS (
+        SELECT p.id FROM platform_posts p
+        JOIN unnest($1::text[], $2::text[]) AS w (post_id, lease_id) ON p.id = w.post_id AND p.lease_id = w.lease_id
+        ORDER BY p.id FOR NO KEY UPDATE OF p
     ), ended AS (
         UPDATE platform_posts p SET
             status = e.status, failures = e.failures, tries = p.tries + e.attempted::int, not_before = e.not_before,
@@ -275,6 +252,7 @@ _WRITE_ENDINGS = """
             updated_at = $15::timestamptz, published_at = CASE WHEN e.status = 'published' THEN $15::timestamptz END
         FROM given e
         WHERE p.id = e.post_id AND p.lease_id = e.lease_id AND p.status = 'processing'
+          AND (SELECT count(*) FROM held_posts) >= 0
         RETURNING e.lease_id
     ), released AS (
         UPDATE connections c SET
@@ -287,7 +265,7 @@ _WRITE_ENDINGS = """
                 WHEN 'published' THEN NULL WHEN 'failed' THEN (e.error ->> 'failedAt')::timestamptz
                 ELSE c.last_error_at END,
             held_until = coalesce(e.held_until, c.held_until),
-            refused_at = CASE WHEN e.refused THEN coalesce(c.refused_at, $15) ELSE c.refused_at END
+            refused_at = CASE WHEN e.refused = c.connected_at THEN coalesce(c.refused_at, $15) ELSE c.refused_at END
         FROM given e WHERE c.id = e.connection_id AND c.busy_lease = e.lease_id
     )
     SELECT lease_id FROM ended
@@ -363,33 +341,3 @@ async def fetch_next_posts(connection: Connection, connection_ids: Sequence[str]
     """Return the next waiting post of each of these connections, by connection id."""
     rows = await connection.fetch(_FETCH_NEXT_POSTS, list(connection_ids), now)
     return {row["connection_id"]: row["post_id"] for row in rows if row["post_id"] is not None}
-
-
-# No lock. Index: platform_posts_in_hand. Two kinds: posts whose run died (its lease is over), and posts that wait for
-# nothing and yet were not taken for a long while. Posts that wait for a stated time have a job of their own for it.
-_FETCH_FORGOTTEN_POSTS = """
-    SELECT p.id FROM platform_posts p
-    LEFT JOIN connections c ON c.account_id = p.account_id AND c.platform_id = p.platform_id
-    WHERE p.status IN ('pending', 'processing')
-      AND coalesce(c.busy_until, $1) <= $1
-      AND CASE p.status
-          WHEN 'processing' THEN p.lease_until <= $1
-          ELSE p.updated_at < $2 AND coalesce(p.not_before, $2) <= $2 AND coalesce(c.held_until, $2) <= $2
-      END
-    ORDER BY p.updated_at LIMIT $3
-"""
-
-
-async def fetch_forgotten_posts(connection: Connection, now: datetime, before: datetime, most: int) -> list[str]:
-    """Return posts whose run died, and waiting ones that nothing holds and nobody has touched since `before`."""
-    return [row["id"] for row in await connection.fetch(_FETCH_FORGOTTEN_POSTS, now, before, most)]
-
-
-# No lock. Index: platform_posts_in_hand.
-_COUNT_IN_HAND = "SELECT count(*) FROM platform_posts WHERE status IN ('pending', 'processing')"
-
-
-async def count_in_hand(connection: Connection) -> int:
-    """Return how many platform posts are taken up and not ended: the queue's depth."""
-    count: int = await connection.fetchval(_COUNT_IN_HAND)
-    return count

@@ -13,9 +13,9 @@ from pgqueuer.qm import QueueManager
 from postpost.database.pool import DATABASE_AWAY, Database
 from postpost.metrics import Metrics
 from postpost.publishing import jobs
+from postpost.publishing.claimed import Tools
 from postpost.publishing.dispatcher import Dispatcher
 from postpost.publishing.publisher import Publisher
-from postpost.publishing.run import Tools
 from postpost.publishing.timing import SWEEP_INTERVAL
 
 JOB_BATCH = 100
@@ -77,6 +77,7 @@ class Worker:
             group.create_task(self._consume())
             group.create_task(self._repeat("sweep", self._sweep, SWEEP_INTERVAL))
             group.create_task(self._repeat("housekeeping", self._housekeeping, HOUSEKEEPING_INTERVAL))
+            group.create_task(self._repeat("queue log", self._publisher.forget_old_queue_log, HOUSEKEEPING_INTERVAL))
 
     async def _consume(self) -> None:
         while not self._stopping.is_set():

@@ -65,6 +65,7 @@ STATEMENTS = (
         facts jsonb NOT NULL DEFAULT '{}',
         token_expires_at timestamptz,
         refused_at timestamptz,
+        connected_at timestamptz NOT NULL DEFAULT now(),
         refresh_lease_until timestamptz,
         last_successful_post_at timestamptz,
         last_error text,
@@ -96,7 +97,7 @@ STATEMENTS = (
     # The dispatcher's only index: groups that wait for their time, and nothing else.
     "CREATE INDEX post_groups_due ON post_groups (due_at) WHERE due_at IS NOT NULL",
     "CREATE INDEX post_groups_by_created ON post_groups (account_id, created_at, id)",
-    "CREATE INDEX post_groups_by_scheduled ON post_groups (account_id, scheduled_at, id)",
+    "CREATE INDEX post_groups_by_scheduled ON post_groups (account_id, scheduled_at NULLS FIRST, id)",
     """
     CREATE TABLE platform_posts (
         id text COLLATE "C" PRIMARY KEY,
