@@ -338,7 +338,7 @@ async def test_ending_when_the_account_was_reconnected_meanwhile_then_its_new_cr
     await idle.connect("twitter-1")
     await end(
         idle,
-        ending(post, lease, group, before["id"], status="failed", posted_id=None, refused=before["connected_at"]),
+        ending(post, lease, group, before["id"], status="pending", posted_id=None, refused=before["connected_at"]),
     )
     [after] = await looking.fetch(idle, "SELECT refused_at FROM connections")
     assert after["refused_at"] is None
