@@ -5,6 +5,10 @@ from collections import Counter
 
 import pytest
 
+from postpost.accounts import store as accounts_store
+from postpost.errors import ApiError
+from postpost.posts.actor import Actor
+from tests import factories
 from tests.factories import in_future, make_account, make_key
 from tests.system import open_system
 from tests.web.support import broken, put_on, run_sql, use, used
@@ -173,3 +177,15 @@ async def test_creates_when_all_of_a_batch_fail_then_each_gets_its_500_and_later
     statuses, _ = await create_many([api], api.key, 3, "bluesky-1")
     assert statuses == {200: 3}
     assert await used(api.database, api.account_id) == {"bluesky-1": 3}
+
+
+async def test_create_when_the_account_is_deactivated_after_the_key_was_looked_up_then_a4_and_nothing_is_written(api):
+    await api.connect("twitter-1")
+    async with api.database.connection() as connection:
+        row = await accounts_store.fetch_account(connection, api.account_id)
+    actor = Actor(api.account_id, api.account_id, api.services.accounts.resolve_plan(row))
+    await factories.change_account(api.database, api.account_id, active=False)
+    with pytest.raises(ApiError, match="A4"):
+        await api.services.posts.create(actor, {"content": "x", "platforms": ["twitter-1"]}, None)
+    async with api.database.connection() as connection:
+        assert await connection.fetchval("SELECT count(*) FROM post_groups") == 0

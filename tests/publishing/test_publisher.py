@@ -342,3 +342,12 @@ async def test_ending_when_the_account_was_reconnected_meanwhile_then_its_new_cr
     )
     [after] = await looking.fetch(idle, "SELECT refused_at FROM connections")
     assert after["refused_at"] is None
+
+
+async def test_ending_when_it_holds_a_character_that_no_text_can_then_stored_without_it(idle):
+    await idle.connect("twitter-1")
+    group, [post] = await dispatch(idle, "twitter-1")
+    lease = await claim(idle, post)
+    [connection] = await looking.fetch(idle, "SELECT id FROM connections")
+    await new_publisher(idle)._store_ending(ending(post, lease, group, connection["id"], posted_id="7\0"))
+    assert (await idle.entries(group))[0]["postedId"] == "7"

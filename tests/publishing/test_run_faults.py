@@ -11,6 +11,7 @@ from tests.factories import FOUR, now
 from tests.publishing import looking
 from tests.publishing.looking import events
 from tests.publishing.odd_platform import open_odd_platform
+from tests.system import open_system
 
 pytestmark = pytest.mark.anyio
 
@@ -293,3 +294,12 @@ async def test_token_when_it_is_over_and_its_renewal_is_refused_for_good_then_th
         )
         assert (await looking.connection_of(system, "mastodon-7"))["tokenStatus"] == "expired"
         assert odd.attempts == 0
+
+
+async def test_rate_limited_again_and_again_when_the_whole_wait_passes_the_bound_then_failed(dsn):
+    async with open_system(dsn, worker=True, sandbox=True, max_rate_limit_wait_seconds=3) as system:
+        await system.connect("mastodon-1")
+        await system.fault("mastodon-1", "rate_limited", times=50, retryAfter=0)
+        [entry] = await system.ended(await system.create("mastodon-1", at=now()))
+        assert entry["error"]["code"] == "RATE_LIMITED"
+        assert entry["error"]["retryable"] is True

@@ -24,6 +24,7 @@ from postpost.publishing.run import Run
 from postpost.publishing.steps import LeaseLostError
 from postpost.publishing.store import Claim, Ending, StepWrite
 from postpost.publishing.timing import Timing
+from postpost.values import Json
 from postpost.vault import VaultError
 
 CHAIN_SECONDS = 5.0
@@ -93,9 +94,9 @@ class Publisher:
             try:
                 return await self._endings.submit(ending)
             except Exception as error:
-                if is_faulty_value(error) and (harmless := _without_values(ending)) != ending:
-                    _log.exception("ending_could_not_be_stored", post_id=ending.post_id)
-                    ending = harmless
+                if is_faulty_value(error) and (storable := _storable(ending)) != ending:
+                    _log.warning("ending_cleaned", post_id=ending.post_id, error=type(error).__name__)
+                    ending = storable
                 elif not may_pass(error) or monotonic() > deadline:
                     raise
                 await asyncio.sleep(ENDING_RETRY_SECONDS)
@@ -218,32 +219,27 @@ class Publisher:
         return len(forgotten)
 
 
-def _without_values(ending: Ending) -> Ending:
-    """Return an ending that can be stored whatever a platform has put into this one.
-
-    A post that is live stays published, without its address; one that failed keeps code and time of its failure.
-    """
-    error = None
-    if ending.status == PostStatus.FAILED:
-        error = {
-            **ending.error,
-            "message": "The platform answered something that cannot be stored",
-            "platformError": None,
-        }
+def _storable(ending: Ending) -> Ending:
+    """Return an ending without the characters that PostgreSQL stores in no text, wherever a platform has put them."""
+    logs = [replace(entry, error=_clean(entry.error), metadata=_clean(entry.metadata)) for entry in ending.logs]
     return replace(
         ending,
-        error=error,
-        posted_id=None if ending.posted_id is None else _scrubbed(ending.posted_id),
-        url=None,
-        parts=None,
-        steps={},
-        logs=(),
+        error=_clean(ending.error),
+        posted_id=_clean(ending.posted_id),
+        url=_clean(ending.url),
+        parts=_clean(ending.parts),
+        steps=_clean(ending.steps),
+        intent=_clean(ending.intent),
+        logs=tuple(logs),
     )
 
 
-def _scrubbed(text: str) -> str:
-    """Return a text without the characters that PostgreSQL does not store."""
-    return text.replace("\0", "").encode("utf-8", "replace").decode()
+def _clean(value: Json) -> Json:
+    if isinstance(value, str):
+        return value.replace("\0", "").encode("utf-8", "replace").decode()
+    if isinstance(value, dict):
+        return {_clean(key): _clean(item) for key, item in value.items()}
+    return [_clean(item) for item in value] if isinstance(value, list) else value
 
 
 def _choose(post_ids: Sequence[str], held: Sequence[Row], now: datetime) -> list[Claim]:
