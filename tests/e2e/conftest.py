@@ -7,7 +7,7 @@ from tests.publishing.watching import check_notes, watch
 @pytest.fixture
 async def outside(dsn):
     """API and sandbox in this process, workers as processes of their own: `await outside.start_worker()`."""
+    await watch(dsn)
     async with open_outside(dsn) as outside:
-        await watch(outside.system.database)
         yield outside
         await check_notes(outside.system.database)

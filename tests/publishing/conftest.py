@@ -11,14 +11,15 @@ from tests.system import open_system
 @pytest.fixture
 def open_watched(dsn):
     """Open systems on the test's database, `open_watched(worker=True, ...)`; the first one begins the watch."""
-    opened = []
+    opened = False
 
     @asynccontextmanager
     async def opener(**options):
+        nonlocal opened
+        if not opened:
+            await watch(dsn)
+            opened = True
         async with open_system(dsn, **options) as system:
-            if not opened:
-                await watch(system.database)
-            opened.append(system)
             yield system
             await check_notes(system.database)
 

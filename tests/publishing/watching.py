@@ -1,5 +1,7 @@
 """Triggers that note, at every commit, what the engine did to the states: nobody has to look at the right moment."""
 
+import asyncpg
+
 from postpost.posts.rules import TRANSITIONS
 
 _NOTES = """
@@ -50,10 +52,16 @@ _NOTES = """
 """
 
 
-async def watch(database) -> None:
-    """Note every change of a platform post's status, and every commit after which a group contradicts its entries."""
-    async with database.connection() as connection:
+async def watch(dsn) -> None:
+    """Note every change of a platform post's status, and every commit after which a group contradicts its entries.
+
+    Before anything else uses the database: making a trigger locks tables in an order that no worker expects.
+    """
+    connection = await asyncpg.connect(dsn)
+    try:
         await connection.execute(_NOTES)
+    finally:
+        await connection.close()
 
 
 async def noted_steps(database) -> set[tuple[str, str]]:
