@@ -355,11 +355,12 @@ async def fetch_page(connection: Connection, wanted: ListFilter) -> list[Row]:
         FROM (SELECT count(*) AS n FROM post_groups g WHERE {where}) AS total
         LEFT JOIN page ON true
         LEFT JOIN LATERAL (
-            SELECT array_agg(p.platform_id ORDER BY p.position) AS platform_ids,
-                   array_agg(p.platform ORDER BY p.position) AS platforms,
-                   array_agg(p.status ORDER BY p.position) AS statuses,
-                   jsonb_agg(jsonb_path_query_array(p.parts, '$[*].status') ORDER BY p.position) AS part_statuses
-            FROM platform_posts p WHERE p.group_id = page.id
+            SELECT array_agg(p.platform_id) AS platform_ids, array_agg(p.platform) AS platforms,
+                   array_agg(p.status) AS statuses, array_agg(p.part_statuses) AS part_statuses
+            FROM (
+                SELECT platform_id, platform, status, jsonb_path_query_array(parts, '$[*].status') AS part_statuses
+                FROM platform_posts WHERE group_id = page.id ORDER BY position
+            ) AS p
         ) AS posts ON true
         ORDER BY page.place
     """
