@@ -19,6 +19,7 @@ from postpost.publishing.timing import Timing
 from tests.eventually import eventually
 from tests.factories import in_future, now
 from tests.publishing import looking
+from tests.publishing.odd_platform import open_odd_platform
 
 pytestmark = pytest.mark.anyio
 
@@ -277,6 +278,24 @@ async def test_run_when_attempts_die_again_and_again_then_they_are_counted(idle,
     assert len(await idle.posted("mastodon-2")) == (status == "published")
     if status == "failed":
         assert (entry["error"]["code"], entry["error"]["retryable"]) == ("TIMEOUT_ERROR", True)
+
+
+async def test_run_when_the_rules_changed_since_its_call_died_then_the_post_is_still_asked_about(idle):
+    """It must neither be refused by today's rules nor be forgotten: it may be live."""
+    content = "x" * 600
+    live = {"id": "9", "created_at": now(), "in_reply_to_id": None, "content": content}
+    async with open_odd_platform(idle, listing=[live]) as odd:
+        group, [post] = await dispatch(idle, "mastodon-7", content=content)
+        intent = {
+            "part": 0,
+            "key": {"text": content, "parent": None},
+            "beganAt": "2026-01-01T00:00:00+00:00",
+            "asked": 0,
+        }
+        await die(idle, post, await connection_id(idle, "mastodon-7"), intent=intent)
+        async with working(idle):
+            [entry] = await idle.ended(group)
+        assert (entry["status"], entry.get("postedId"), odd.attempts) == ("published", "9", 0)
 
 
 async def test_sweep_when_it_finds_a_post_again_then_no_second_job(idle):

@@ -20,6 +20,14 @@ F11_MESSAGE = (
 )
 
 
+SLOW_INTENTS = """
+    CREATE FUNCTION dawdle() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.4); RETURN NEW; END';
+    CREATE TRIGGER dawdle BEFORE UPDATE ON platform_posts FOR EACH ROW
+        WHEN (OLD.intent IS NULL AND NEW.intent IS NOT NULL) EXECUTE FUNCTION dawdle();
+"""
+"""Longer than the quarter of the platform time-out within which a public call has to start."""
+
+
 async def error_of(system, platform_id, *, content="Hello", within=15.0):
     """Publish one post and return the error of its entry, without the time."""
     group = await system.create(platform_id, content=content, at=now())
@@ -163,6 +171,16 @@ async def test_f8_unknown_error_when_we_stumble_over_an_answer_before_the_post_t
             "retryable": True,
         }
         assert (odd.attempts, len(odd.calls)) == (0, 2)
+
+
+async def test_f8_unknown_error_when_the_intent_is_stored_too_late_then_nothing_is_sent_and_retryable(open_watched):
+    async with open_watched(worker=True, sandbox=True, publish_attempts=1) as system:
+        await system.connect("twitter-101")
+        async with system.database.connection() as connection:
+            await connection.execute(SLOW_INTENTS)
+        error = await error_of(system, "twitter-101")
+        assert (error["code"], error["retryable"]) == ("UNKNOWN_ERROR", True)
+        assert await system.posted("twitter-101") == []
 
 
 async def test_f8_unknown_error_when_one_connection_cannot_be_opened_then_the_posts_of_others_go_out(system):
