@@ -41,6 +41,9 @@ from postpost.web.app import create_app
 _log = structlog.get_logger()
 
 BACKLOG = 2048
+SANDBOX = "sandbox"
+"""Name of the sandbox among the parts of a process."""
+
 KEEP_ALIVE_SECONDS = 75
 
 
@@ -215,13 +218,20 @@ async def run_until_signal(parts: Parts, *, shutdown_seconds: float) -> None:
     waiting = asyncio.create_task(asked.wait())
     await asyncio.wait({waiting, *parts.running}, return_when=asyncio.FIRST_COMPLETED)
     waiting.cancel()
-    for stop in parts.stops:
-        stop()
-    done, late = await asyncio.wait(parts.running, timeout=shutdown_seconds)
-    for task in late:
-        _log.warning("stopped_in_the_middle", part=task.get_name())
-        task.cancel()
-    for task in done:
+    together = list(zip(parts.running, parts.stops, strict=True))
+    ended: set[asyncio.Task[None]] = set()
+    # The sandbox goes last: the worker may have a post in hand that is on its way there.
+    for last in (False, True):
+        phase = [(task, stop) for task, stop in together if (task.get_name() == SANDBOX) is last]
+        for _, stop in phase:
+            stop()
+        if phase:
+            done, late = await asyncio.wait([task for task, _ in phase], timeout=shutdown_seconds)
+            ended |= done
+            for task in late:
+                _log.warning("stopped_in_the_middle", part=task.get_name())
+                task.cancel()
+    for task in ended:
         task.result()
 
 
@@ -242,7 +252,7 @@ async def start_api(parts: Parts, services: Services, listening: socket.socket) 
 async def start_sandbox(parts: Parts, settings: Settings, listening: socket.socket) -> int:
     """Start the sandbox on a listening socket and return its port."""
     app = create_sandbox(allow_remote=settings.sandbox_allow_remote)
-    return await _start_server(parts, "sandbox", http_server(app, shutdown_seconds=1), listening)
+    return await _start_server(parts, SANDBOX, http_server(app, shutdown_seconds=1), listening)
 
 
 def start_worker(parts: Parts, services: Services) -> Worker:
