@@ -12,6 +12,7 @@ from postpost.database.migrate import fetch_revision, head_revision
 from postpost.errors import ApiError
 from postpost.http.openapi import build, docs_page
 from postpost.http.transport import json_response
+from postpost.metrics import CONTENT_TYPE
 from postpost.posts import routes as post_routes
 from postpost.services import services_of
 
@@ -46,7 +47,7 @@ async def metrics(request: AnyRequest) -> Response[bytes]:
     services = services_of(request)
     if not services.settings.metrics:
         raise ApiError(errors.T1)
-    return Response(services.metrics.render(), media_type="text/plain; version=0.0.4; charset=utf-8")
+    return Response(services.metrics.render(), media_type=CONTENT_TYPE)
 
 
 @get("/openapi.json")
