@@ -29,7 +29,6 @@ class Vault:
             raise VaultError("the vault needs a key")
         try:
             self._box = MultiFernet([Fernet(key) for key in keys])
-            self._first = Fernet(keys[0])
         except ValueError as error:
             raise VaultError("a key of the vault is no Fernet key") from error
 
@@ -42,21 +41,6 @@ class Vault:
         try:
             return msgspec.json.decode(self._box.decrypt(stored), type=dict[str, str])
         except (InvalidToken, msgspec.DecodeError) as error:
-            raise VaultError("stored credentials cannot be opened with the keys in POSTPOST_SECRET_KEY") from error
-
-    def is_current(self, stored: bytes) -> bool:
-        """Say whether the first key encrypted this: whether the other keys could be dropped."""
-        try:
-            self._first.decrypt(stored)
-        except InvalidToken:
-            return False
-        return True
-
-    def rotate(self, stored: bytes) -> bytes:
-        """Return the same credentials encrypted with the first key; raises VaultError as `decrypt` does."""
-        try:
-            return self._box.rotate(stored)
-        except InvalidToken as error:
             raise VaultError("stored credentials cannot be opened with the keys in POSTPOST_SECRET_KEY") from error
 
 
