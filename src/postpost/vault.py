@@ -20,8 +20,7 @@ class VaultError(Exception):
 class Vault:
     """Encrypts credentials with the first of its keys and decrypts what any of them encrypted.
 
-    Putting a new key in front, encrypting everything anew with `rotate` and dropping the old key changes the key
-    without an interruption.
+    To change the key, a new one is put in front and the old one is kept: it opens what it has encrypted.
     """
 
     def __init__(self, keys: Sequence[str]) -> None:
